@@ -1,0 +1,65 @@
+//! What a caller of the decoder implements.
+
+use std::sync::Arc;
+
+use crate::{BinlogPosition, End, Gap, RowChange, Statement, Table, Transaction};
+
+/// Which columns of a table's rows to materialise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Projection {
+    /// Rows are neither walked nor reported; [`Visitor::ignored`] is told the bytes.
+    Ignore,
+    /// Every column, in table order.
+    All,
+    /// These columns (0-based, ascending, no repeats); images hold them in this order.
+    Columns(Vec<u16>),
+}
+
+/// The visitor's answer for one table map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What to materialise.
+    pub projection: Projection,
+    /// Given back with every row of the table ([`RowChange::handle`]).
+    pub handle: u32,
+}
+
+/// Receives what the decoder finds, in binlog order.
+pub trait Visitor {
+    /// A table map that is new, or differs from the last one with its table id. The plan holds
+    /// until the table map changes.
+    fn table(&mut self, table: &Table) -> Plan;
+
+    /// Column names for a table whose map carries none; `columns` is its number of columns. The
+    /// answer must have exactly that many, else it is not used.
+    fn column_names(&mut self, database: &str, table: &str, columns: usize) -> Option<Vec<Arc<str>>> {
+        let _unused = (database, table, columns);
+        None
+    }
+
+    /// A binlog file begins (format description read) or goes on after a reconnect.
+    fn file(&mut self, name: &Arc<str>, server_version: &str) {
+        let _unused = (name, server_version);
+    }
+
+    /// A transaction begins. `thread` may still be unknown and come with its BEGIN.
+    fn begin(&mut self, transaction: &Transaction);
+
+    /// One row change.
+    fn row(&mut self, transaction: &Transaction, change: &RowChange<'_>);
+
+    /// A rows event of a table with [`Projection::Ignore`].
+    fn ignored(&mut self, table: &Table, bytes: usize) {
+        let _unused = (table, bytes);
+    }
+
+    /// A statement in the log: DDL, account statements, statement-format changes. Not BEGIN,
+    /// COMMIT, XA and savepoints.
+    fn statement(&mut self, transaction: &Transaction, statement: &Statement<'_>);
+
+    /// The transaction's end; `next` is a position from which the stream can be resumed.
+    fn end(&mut self, transaction: &Transaction, end: &End, next: &BinlogPosition);
+
+    /// Something that could not be read.
+    fn gap(&mut self, gap: &Gap);
+}
