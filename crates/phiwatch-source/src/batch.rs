@@ -1,0 +1,61 @@
+//! What a source hands to the decoder.
+
+use std::{ops::Range, sync::Arc};
+
+use phiwatch_binlog::Malformed;
+
+/// Some consecutive items of a binlog. One buffer for many events, so that an event costs no
+/// allocation.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Bytes of the events.
+    pub bytes: Vec<u8>,
+    /// In binlog order.
+    pub items: Vec<Item>,
+}
+
+/// One item of a [`Batch`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// A file begins, or goes on after a (re)connection, at `offset`: the decoder forgets its
+    /// table maps and any open transaction.
+    File {
+        /// Last path component.
+        name: Arc<str>,
+        /// Where the next event stands, bytes.
+        offset: u64,
+    },
+    /// One whole event.
+    Event {
+        /// Start in the file, bytes.
+        offset: u64,
+        /// Its bytes in [`Batch::bytes`].
+        range: Range<usize>,
+    },
+    /// Bytes that are no event, or an event that is refused unread.
+    Damage {
+        /// Start in the file, bytes.
+        offset: u64,
+        /// How many bytes were passed over.
+        bytes: u64,
+        /// Why.
+        cause: Malformed,
+    },
+    /// Transactions that the source will never deliver: purged before they were read.
+    Purged {
+        /// The missing transactions, as the server's GTID set text, or `file:position`.
+        missing: String,
+    },
+    /// A live source has sent all that the server has (heartbeat, or the end of a non-blocking
+    /// dump).
+    CaughtUp,
+}
+
+/// A binlog, read in order. Called from the decode thread; blocks until something is there.
+pub trait Source {
+    /// The next batch; `None` at the end (files read, or the source was stopped).
+    ///
+    /// # Errors
+    /// The source cannot go on; what was handed out before stays valid.
+    fn next_batch(&mut self) -> Result<Option<Batch>, crate::SourceError>;
+}
