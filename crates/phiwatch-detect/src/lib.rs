@@ -1,14 +1,17 @@
-pub fn add(left: u64, right: u64) -> u64 {
-    left + right
-}
+//! Observations to alerts.
+//!
+//! Input: transactions and their observations, in binlog order ([`Engine`]). Output: [`Alert`]s.
+//! Times in µs since 1970 UTC (event time); counts in rows or distinct persons.
+//!
+//! # Invariants
+//! - A deterministic function of (state, events): no clock, no randomness, no hash order. Restart
+//!   from a checkpoint at any transaction's end gives the same alerts.
+//! - Alerts are decided at commits, never by waiting; time passes by event time alone.
+//! - No token and no column value in an alert.
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+mod alert;
 
-    #[test]
-    fn it_works() {
-        let result = add(2, 2);
-        assert_eq!(result, 4);
-    }
-}
+pub use alert::{
+    Activity, Alert, Analysis, Attack, Confidence, Evidence, EvidenceTables, RuleId, RuleKind,
+    Severity, TableCounts,
+};
