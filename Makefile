@@ -1,0 +1,53 @@
+# The only way in. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export PHIWATCH_TEST_MYSQL ?= 127.0.0.1:33097
+export PHIWATCH_TEST_MARIADB ?= 127.0.0.1:33110
+export PHIWATCH_TEST_KAFKA ?= 127.0.0.1:39092
+CARGO := deploy/dev/cargo.sh
+SEEDS ?= 100
+
+.PHONY: help run build check unit test servers fixtures docs canary crash-test bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | column -t -s "$$(printf '\t')"
+
+run: ## the demo: a recorded shop with incidents, alerts, page and metrics; needs no server
+	deploy/dev/prerequisites.sh build
+	$(CARGO) run --release --quiet -p phiwatch -- demo $(ARGS)
+
+build: ## the release binary, target/release/phiwatch
+	deploy/dev/prerequisites.sh build
+	$(CARGO) build --release -p phiwatch
+
+check: ## format, lints, documentation; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+
+unit: ## unit, property, snapshot and fixture tests; no server needed
+	$(CARGO) test --workspace --lib --bins --test it
+
+test: ## everything: checks, unit tests, and tests on real MySQL, MariaDB and Kafka (installed and started here)
+	deploy/dev/prerequisites.sh build servers
+	$(MAKE) check unit
+	deploy/dev/up.sh
+	$(MAKE) servers
+
+servers: ## the tests that need the servers of deploy/dev/up.sh
+	$(CARGO) build --release -p phiwatch
+	$(CARGO) test --workspace --test servers -- --test-threads=1
+
+fixtures: ## record the binlogs of fixtures/ again from real servers
+	deploy/dev/prerequisites.sh servers
+	fixtures/record.sh
+
+docs: ## write the generated schemas and references again
+	UPDATE=1 $(CARGO) test --workspace --test it drift
+
+bench: ## rows, bytes and seconds of a replay of the demo, with machine and commit
+	$(CARGO) build --release -p phiwatch
+	deploy/dev/bench.sh
+
+clean: ## remove build results (the servers' files: deploy/dev/down.sh, then remove PHIWATCH_DEV_HOME)
+	$(CARGO) clean
