@@ -10,19 +10,44 @@
 //! - Pure: no files, sockets, clocks, threads or logging.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::expect_used)]
 
+mod charset;
+mod classify;
+mod decimal;
+mod decode;
 mod decoder;
+mod format;
+pub mod framing;
 mod gap;
+mod grant;
 mod gtid;
+mod gtid_event;
+mod gtid_set;
+mod inflate;
+mod json;
+mod jsonb;
 mod position;
+mod query;
+mod reader;
 mod row;
+mod row_events;
+mod rows;
+mod sql;
 mod statement;
 mod table;
+mod table_cache;
+mod table_map;
+mod temporal;
 mod transaction;
+mod transactions;
+mod varlen;
 mod visitor;
 
-pub use decoder::{Decoder, Limits};
+pub use decoder::{Decoder, Limits, Seen};
 pub use gap::{Gap, Malformed};
-pub use gtid::{Gtid, GtidSet, MariaGtidState, ParseGtidError};
+pub use grant::{Grant, Privileges};
+pub use gtid::{Gtid, GtidState, MariaGtidState, ParseGtidError};
+pub use gtid_set::GtidSet;
+pub use json::{write_gap_json, write_row_json};
 pub use position::{BinlogPosition, EventTime};
 pub use row::{Bytes, Cell, Image, Op, RowChange, Value};
 pub use statement::{SqlText, Statement, StatementKind, TableName};

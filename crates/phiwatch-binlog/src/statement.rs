@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use crate::Grant;
+
 /// SQL text of the log: may hold patient data and credentials. `Debug` prints its length only.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SqlText<'a>(&'a [u8]);
@@ -45,6 +47,8 @@ pub struct Statement<'a> {
     pub tables: Vec<TableName>,
     /// The tables that it reads (CREATE TABLE .. SELECT/LIKE, INSERT .. SELECT).
     pub sources: Vec<TableName>,
+    /// What a GRANT gives; None for every other kind.
+    pub grant: Option<Grant>,
     /// The session's default schema.
     pub database: Arc<str>,
     /// The text.
@@ -68,15 +72,16 @@ pub enum StatementKind {
     CreateTableLike,
     /// ALTER TABLE, CREATE/DROP INDEX.
     AlterTable,
-    /// RENAME TABLE: `sources` and `tables` pair up, old and new.
+    /// RENAME TABLE, ALTER TABLE .. RENAME TO: `sources` and `tables` pair up, old and new.
     RenameTable,
     /// DROP TABLE.
     DropTable,
-    /// TRUNCATE TABLE.
+    /// TRUNCATE TABLE, and ALTER TABLE with TRUNCATE or DROP PARTITION.
     TruncateTable,
-    /// CREATE or DROP DATABASE.
+    /// CREATE, ALTER or DROP DATABASE: `tables` has one entry, with an empty table name.
     Database,
-    /// CREATE TRIGGER, EVENT, PROCEDURE, FUNCTION, VIEW.
+    /// CREATE TRIGGER, EVENT, PROCEDURE, FUNCTION, VIEW: `tables` has the trigger's table or the
+    /// view, `sources` what the code touches.
     CreateCode,
     /// DROP or ALTER of the same.
     ChangeCode,

@@ -39,8 +39,8 @@ impl Column {
     ///
     /// # Errors
     /// The bytes do not fit the type.
-    pub fn decode<'a>(&self, _bytes: Bytes<'a>) -> Result<Value<'a>, Malformed> {
-        Err(Malformed::Unsupported("not built yet"))
+    pub fn decode<'a>(&self, bytes: Bytes<'a>) -> Result<Value<'a>, Malformed> {
+        crate::decode::decode(self, bytes.expose())
     }
 }
 
@@ -61,22 +61,53 @@ pub enum ColumnType {
     Time,
     DateTime,
     Timestamp,
-    Time2 { fsp: u8 },
-    DateTime2 { fsp: u8 },
-    Timestamp2 { fsp: u8 },
-    Decimal { precision: u8, scale: u8 },
-    Bit { bits: u16 },
-    Enum { bytes: u8 },
-    Set { bytes: u8 },
+    Time2 {
+        fsp: u8,
+    },
+    DateTime2 {
+        fsp: u8,
+    },
+    Timestamp2 {
+        fsp: u8,
+    },
+    Decimal {
+        precision: u8,
+        scale: u8,
+    },
+    Bit {
+        bits: u16,
+    },
+    Enum {
+        bytes: u8,
+    },
+    Set {
+        bytes: u8,
+    },
     /// CHAR or BINARY of at most `bytes_max` bytes.
-    String { bytes_max: u16 },
-    VarChar { bytes_max: u16 },
-    Blob { length_bytes: u8 },
-    Json { length_bytes: u8 },
-    Geometry { length_bytes: u8 },
-    Vector { length_bytes: u8 },
+    String {
+        bytes_max: u16,
+    },
+    VarChar {
+        bytes_max: u16,
+    },
+    Blob {
+        length_bytes: u8,
+    },
+    Json {
+        length_bytes: u8,
+    },
+    Geometry {
+        length_bytes: u8,
+    },
+    Vector {
+        length_bytes: u8,
+    },
     /// MariaDB compressed VARCHAR.
-    VarCharCompressed { bytes_max: u16 },
+    VarCharCompressed {
+        bytes_max: u16,
+    },
     /// MariaDB compressed BLOB or TEXT.
-    BlobCompressed { length_bytes: u8 },
+    BlobCompressed {
+        length_bytes: u8,
+    },
 }

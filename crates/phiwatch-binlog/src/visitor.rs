@@ -32,7 +32,12 @@ pub trait Visitor {
 
     /// Column names for a table whose map carries none; `columns` is its number of columns. The
     /// answer must have exactly that many, else it is not used.
-    fn column_names(&mut self, database: &str, table: &str, columns: usize) -> Option<Vec<Arc<str>>> {
+    fn column_names(
+        &mut self,
+        database: &str,
+        table: &str,
+        columns: usize,
+    ) -> Option<Vec<Arc<str>>> {
         let _unused = (database, table, columns);
         None
     }

@@ -1,0 +1,140 @@
+//! The table maps of a file: parsed once, found again byte for byte.
+//!
+//! Most bytes of an OLTP binlog are table maps that repeat: a map that equals the last one with
+//! its id is compared and not parsed. Memory is bounded: the map unused for longest goes first,
+//! and comes back with its next event, as every statement brings its own maps.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::rows::Walk;
+use crate::{Malformed, Plan, Table, TableName};
+
+/// Most maps kept.
+const MAPS_MAX: usize = 8_192;
+/// Most memory for maps, bytes, estimated.
+const BYTES_MAX: usize = 32 << 20;
+/// Estimate of what a parsed column takes beside its bytes in the event.
+const COLUMN_BYTES: usize = 128;
+
+/// A table whose rows can be read.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    pub(crate) table: Table,
+    pub(crate) plan: Plan,
+    pub(crate) walk: Walk,
+}
+
+/// What became of a table map.
+#[derive(Debug, Clone)]
+pub(crate) enum Entry {
+    Mapped(Arc<Mapped>),
+    /// Its rows cannot be read.
+    Refused(TableName, Malformed),
+}
+
+#[derive(Debug)]
+struct Kept {
+    raw: Box<[u8]>,
+    entry: Entry,
+    cost_bytes: usize,
+    used: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct TableCache {
+    kept: BTreeMap<u64, Kept>,
+    cost_bytes: usize,
+    clock: u64,
+    evicted: u64,
+}
+
+impl TableCache {
+    pub(crate) fn clear(&mut self) {
+        self.kept.clear();
+        self.cost_bytes = 0;
+    }
+
+    /// Maps dropped so far to stay within the bounds.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Entry> {
+        self.kept.get(&id).map(|kept| &kept.entry)
+    }
+
+    /// Whether the map with this id has these bytes; it then counts as used.
+    pub(crate) fn is_known(&mut self, id: u64, raw: &[u8]) -> bool {
+        self.clock = self.clock.saturating_add(1);
+        match self.kept.get_mut(&id) {
+            Some(kept) if *kept.raw == *raw => {
+                kept.used = self.clock;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) {
+        if let Some(kept) = self.kept.remove(&id) {
+            self.cost_bytes = self.cost_bytes.saturating_sub(kept.cost_bytes);
+        }
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, raw: &[u8], entry: Entry) {
+        self.remove(id);
+        let columns = match &entry {
+            Entry::Mapped(mapped) => mapped.table.columns.len(),
+            Entry::Refused(..) => 1,
+        };
+        let cost_bytes =
+            raw.len().saturating_mul(2).saturating_add(columns.saturating_mul(COLUMN_BYTES));
+        while self.kept.len() >= MAPS_MAX || self.cost_bytes.saturating_add(cost_bytes) > BYTES_MAX
+        {
+            let Some(oldest) =
+                self.kept.iter().min_by_key(|(_, kept)| kept.used).map(|(id, _)| *id)
+            else {
+                break;
+            };
+            self.remove(oldest);
+            self.evicted = self.evicted.saturating_add(1);
+        }
+        self.cost_bytes = self.cost_bytes.saturating_add(cost_bytes);
+        self.kept.insert(id, Kept { raw: raw.into(), entry, cost_bytes, used: self.clock });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> Entry {
+        let name = TableName { database: "d".into(), table: "t".into() };
+        Entry::Refused(name, Malformed::Unsupported("x"))
+    }
+
+    #[test]
+    fn the_map_unused_for_longest_goes_first() {
+        let mut cache = TableCache::default();
+        for id in 0..8_192 {
+            assert!(!cache.is_known(id, b"map"));
+            cache.insert(id, b"map", refused());
+        }
+        assert!(cache.is_known(0, b"map") && !cache.is_known(0, b"other"));
+        cache.insert(9_000, b"map", refused());
+        assert_eq!(cache.evicted(), 1);
+        assert!(cache.get(0).is_some() && cache.get(1).is_none() && cache.get(9_000).is_some());
+    }
+
+    #[test]
+    fn memory_is_bounded_by_bytes_too() {
+        let mut cache = TableCache::default();
+        let large = vec![0; 4 << 20];
+        for id in 0..10 {
+            assert!(!cache.is_known(id, &large));
+            cache.insert(id, &large, refused());
+        }
+        assert_eq!((cache.kept.len(), cache.evicted()), (3, 7));
+    }
+}
