@@ -7,22 +7,23 @@
 //! - Every byte of the binlog is either in an [`Item::Event`] or counted in an [`Item::Damage`].
 //! - Memory is bounded by the queue's bytes plus one event, whatever the server or file claims.
 //! - Nothing is ever written to the server.
+//!
+//! One client of our own speaks to the server, for the dump and for questions alike: same TLS,
+//! same login, same bounds. Published clients allocate what a packet claims and have no mode
+//! between no TLS and full verification.
 
 mod batch;
+mod config;
+mod error;
+mod file;
+mod live;
+mod wire;
 
 pub use batch::{Batch, Item, Source};
-
-/// Why a source cannot go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SourceError {
-    /// A binlog file cannot be opened or read.
-    #[error("cannot read binlog file {file}")]
-    File {
-        /// Path as given.
-        file: String,
-        /// The system's reason.
-        #[source]
-        cause: std::io::Error,
-    },
-}
+pub use config::{
+    Address, EVENT_BYTES_MAX, HEARTBEAT, LOGIN_TIMEOUT, LiveConfig, Login, OnPurged,
+    QUEUE_BYTES_MAX, SourceUrl, StartAt, Tls, TlsMode,
+};
+pub use error::SourceError;
+pub use file::{FileProgress, FileSource};
+pub use live::{LiveHandle, LiveSource, LiveStatus};

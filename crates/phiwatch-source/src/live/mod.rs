@@ -1,0 +1,67 @@
+//! A live server as a source: a task reads the dump and fills a queue; [`LiveSource`] empties it.
+//!
+//! # Invariants
+//! - In one life of a source no transaction is skipped, and none is delivered whole twice.
+//! - A broken connection is made again for ever, with growing pauses; an error that somebody must
+//!   mend ends the source.
+
+pub(crate) mod event;
+mod open;
+mod queue;
+mod reader;
+mod session;
+mod status;
+mod tracker;
+
+pub use status::{LiveHandle, LiveStatus};
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use crate::{Batch, LiveConfig, Source, SourceError};
+use status::Shared;
+
+/// Follows a server's binlog.
+#[derive(Debug)]
+pub struct LiveSource {
+    queue: queue::Receiver,
+    handle: LiveHandle,
+    reader: JoinHandle<()>,
+}
+
+impl LiveSource {
+    /// Connects, checks that the server has what comes after the start, and begins to read in a
+    /// task of the current runtime. The source's addresses are tried in turn, each once.
+    ///
+    /// # Errors
+    /// The last address's error. [`SourceError::is_transient`] tells whether to try again;
+    /// once started, the source itself does.
+    pub async fn connect(config: LiveConfig) -> Result<Self, SourceError> {
+        let shared = Arc::new(Shared::default());
+        let (sender, queue) = queue::bounded(config.queue_bytes_max);
+        let reader = reader::Reader::start(config, sender, shared.clone()).await?;
+        let reader = tokio::spawn(reader.run());
+        let handle = LiveHandle::new(shared, reader.abort_handle());
+        Ok(Self { queue, handle, reader })
+    }
+
+    /// Stops the source and tells how it does, from any thread.
+    #[must_use]
+    pub fn handle(&self) -> LiveHandle {
+        self.handle.clone()
+    }
+}
+
+impl Source for LiveSource {
+    /// Must not be called from an async task: it blocks.
+    fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
+        self.queue.next()
+    }
+}
+
+impl Drop for LiveSource {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}

@@ -1,0 +1,90 @@
+//! The queue between the connection and the decode thread, bounded in bytes.
+//!
+//! A full queue stops the reader, the socket fills, and the server keeps what we have not read.
+
+use std::sync::{Arc, mpsc};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{Batch, Item, SourceError};
+
+/// What one queued batch costs beyond its bytes: bounds the number of small ones.
+const BATCH_BYTES: usize = 256;
+
+type Entry = (Result<Batch, SourceError>, Option<OwnedSemaphorePermit>);
+
+/// The reader's end.
+pub(crate) struct Sender {
+    room: Arc<Semaphore>,
+    bytes_max: u32,
+    entries: mpsc::Sender<Entry>,
+}
+
+/// The decode thread's end.
+#[derive(Debug)]
+pub(crate) struct Receiver(mpsc::Receiver<Entry>);
+
+/// A queue of at most `bytes_max` bytes; a larger batch goes through alone.
+pub(crate) fn bounded(bytes_max: usize) -> (Sender, Receiver) {
+    // Above this nobody needs a bound, and the semaphore counts in u32.
+    let bytes_max = u32::try_from(bytes_max.max(1)).unwrap_or(u32::MAX >> 3).min(u32::MAX >> 3);
+    let (entries, receiver) = mpsc::channel();
+    let room = Arc::new(Semaphore::new(bytes_max as usize));
+    (Sender { room, bytes_max, entries }, Receiver(receiver))
+}
+
+impl Sender {
+    /// Waits for room; false if nobody reads any more.
+    pub(crate) async fn send(&self, batch: Batch) -> bool {
+        let cost = batch.bytes.len() + batch.items.len() * size_of::<Item>() + BATCH_BYTES;
+        let cost = u32::try_from(cost).unwrap_or(self.bytes_max).min(self.bytes_max);
+        let permit = self.room.clone().acquire_many_owned(cost).await.ok();
+        self.entries.send((Ok(batch), permit)).is_ok()
+    }
+
+    /// The last entry.
+    pub(crate) fn fail(&self, error: SourceError) {
+        // Nobody to tell if nobody reads.
+        let _gone = self.entries.send((Err(error), None));
+    }
+}
+
+impl Receiver {
+    /// Blocks for the next batch; None when the sender is gone.
+    pub(crate) fn next(&self) -> Result<Option<Batch>, SourceError> {
+        match self.0.recv() {
+            Ok((batch, _room)) => batch.map(Some),
+            Err(mpsc::RecvError) => Ok(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn batch(bytes: usize) -> Batch {
+        Batch { bytes: vec![0; bytes], items: Vec::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn full_queue_stops_the_sender() {
+        let (sender, receiver) = bounded(1000);
+        assert!(sender.send(batch(500)).await);
+        let second = tokio::time::timeout(Duration::from_secs(1), sender.send(batch(500))).await;
+        assert!(second.is_err());
+        assert_eq!(receiver.next().unwrap().unwrap().bytes.len(), 500);
+        assert!(sender.send(batch(500)).await);
+        assert_eq!(receiver.next().unwrap().unwrap().bytes.len(), 500);
+    }
+
+    #[tokio::test]
+    async fn batch_over_the_bound_goes_through_alone() {
+        let (sender, receiver) = bounded(1000);
+        assert!(sender.send(batch(5000)).await);
+        assert_eq!(receiver.next().unwrap().unwrap().bytes.len(), 5000);
+        drop(sender);
+        assert!(receiver.next().unwrap().is_none());
+    }
+}

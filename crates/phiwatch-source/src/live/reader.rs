@@ -1,0 +1,391 @@
+//! The task that connects, reads the dump into batches, and connects again.
+
+use std::{
+    io, mem,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use phiwatch_binlog::{Malformed, framing::Header};
+use tokio::time::timeout;
+
+use super::{
+    event::{self, kind},
+    open::{Known, Opened, classify, open},
+    queue::Sender,
+    session::Identity,
+    status::Shared,
+    tracker::Tracker,
+};
+use crate::{
+    Batch, Item, LiveConfig, OnPurged, SourceError,
+    config::Address,
+    wire::{Connection, Packet, lost, silent},
+};
+
+/// A batch is handed over at this size, or earlier when nothing more has arrived.
+const BATCH_BYTES: usize = 256 << 10;
+/// Pauses between tries: doubled from the first to the last.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Silence of so many heartbeat periods means that the link is dead.
+const HEARTBEATS_MISSED_MAX: u32 = 3;
+const READING: &str = "reading the binlog";
+
+/// Why a dump ended without an error.
+enum Ended {
+    /// All was delivered (`once`).
+    CaughtUp,
+    /// Nobody reads the queue.
+    Unread,
+}
+
+pub(crate) struct Reader {
+    config: LiveConfig,
+    addresses: Vec<Address>,
+    /// Index of the address of the last connection.
+    current: usize,
+    queue: Sender,
+    shared: Arc<Shared>,
+    tracker: Tracker,
+    connection: Connection,
+    /// Payload of the dump's first packet, which was read to know that the dump began.
+    first: Vec<u8>,
+    /// `server_uuid` or `server_id` of the last connection.
+    server: String,
+    batch: Batch,
+    pause: Duration,
+}
+
+impl Reader {
+    /// Makes the first connection.
+    pub(crate) async fn start(
+        config: LiveConfig,
+        queue: Sender,
+        shared: Arc<Shared>,
+    ) -> Result<Self, SourceError> {
+        let mut addresses = vec![config.login.address.clone()];
+        addresses.extend(config.failover.iter().cloned());
+        let known = Known { server: config.known_server.clone(), is_running: false };
+        let mut current = 0;
+        let opened = loop {
+            match Box::pin(open(&config, &addresses[current], None, false, &known)).await {
+                Ok(opened) => break opened,
+                Err(error) if error.is_transient() && current + 1 < addresses.len() => {
+                    tracing::warn!(%error, "trying the next address");
+                    current += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        let Opened { connection, identity, resume, dump, purged, first } = opened;
+        let mut tracker = Tracker::new(resume);
+        tracker.reconnect(&dump);
+        let mut batch = Batch::default();
+        batch.items.extend(purged.map(|missing| Item::Purged { missing }));
+        let server = identity.name.clone();
+        let reader = Self {
+            config,
+            addresses,
+            current,
+            queue,
+            shared,
+            tracker,
+            connection,
+            first,
+            server,
+            batch,
+            pause: PAUSE_MIN,
+        };
+        reader.note(&identity);
+        Ok(reader)
+    }
+
+    fn note(&self, identity: &Identity) {
+        let address = self.connection.address().to_string();
+        let version = self.connection.version();
+        let is_encrypted = self.connection.is_encrypted();
+        let connection = self.connection.thread_id();
+        tracing::info!(server = address, version, connection, is_encrypted, "reading the binlog");
+        self.shared.update(|status| {
+            status.is_connected = true;
+            status.server = address;
+            status.server_name.clone_from(&identity.name);
+            status.server_version = version.to_owned();
+            status.is_mariadb = identity.is_mariadb;
+            status.is_encrypted = is_encrypted;
+        });
+    }
+
+    /// Reads until stopped, caught up (`once`), or an error that somebody must mend.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let mut error = match self.dump().await {
+                Ok(Ended::CaughtUp) => {
+                    self.batch.items.push(Item::CaughtUp);
+                    // The end either way.
+                    let _read = self.flush().await;
+                    return;
+                }
+                Ok(Ended::Unread) => return,
+                Err(error) => error,
+            };
+            // What is whole in the batch was counted as delivered: it must go out.
+            if !self.flush().await {
+                return;
+            }
+            self.batch = Batch::default();
+            let from_oldest = matches!(error, SourceError::Purged { .. })
+                && self.config.on_purged == OnPurged::Continue;
+            if !from_oldest && !error.is_transient() {
+                return self.fail(error);
+            }
+            while let Err(next) = self.again(&error, from_oldest).await {
+                if !next.is_transient() {
+                    return self.fail(next);
+                }
+                error = next;
+            }
+        }
+    }
+
+    fn fail(&self, error: SourceError) {
+        tracing::error!(%error, "reading the binlog ended");
+        self.shared.update(|status| {
+            status.is_connected = false;
+            status.last_error = Some(error.to_string());
+        });
+        self.queue.fail(error);
+    }
+
+    /// After a pause, one try at each address.
+    async fn again(&mut self, why: &SourceError, from_oldest: bool) -> Result<(), SourceError> {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(PAUSE_MAX);
+        tracing::warn!(error = %why, pause_ms = pause.as_millis(), "connecting again");
+        self.shared.is_caught_up.store(false, Ordering::Relaxed);
+        self.shared.update(|status| {
+            status.is_connected = false;
+            status.last_error = Some(why.to_string());
+        });
+        tokio::time::sleep(pause).await;
+        let known = Known { server: Some(self.server.clone()), is_running: true };
+        let mut failed: Option<SourceError> = None;
+        for _ in 0..self.addresses.len() {
+            let address = &self.addresses[self.current];
+            let resume = Some(self.tracker.resume());
+            match Box::pin(open(&self.config, address, resume, from_oldest, &known)).await {
+                Ok(opened) => {
+                    self.take_over(opened);
+                    return Ok(());
+                }
+                // Definite counts only if it is so everywhere.
+                Err(error) if failed.as_ref().is_none_or(|old| !old.is_transient()) => {
+                    failed = Some(error);
+                }
+                Err(_) => {}
+            }
+            self.current = (self.current + 1) % self.addresses.len();
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn take_over(&mut self, opened: Opened) {
+        let Opened { connection, identity, resume, dump, purged, first } = opened;
+        if let (Some(missing), super::tracker::Resume::Gtid(done)) = (&purged, resume) {
+            tracing::warn!(missing, "binlogs were purged before they were read");
+            self.tracker.set_done(done);
+        }
+        self.tracker.reconnect(&dump);
+        self.batch.items.extend(purged.map(|missing| Item::Purged { missing }));
+        self.connection = connection;
+        self.first = first;
+        self.server.clone_from(&identity.name);
+        self.note(&identity);
+        self.shared.update(|status| status.reconnects += 1);
+    }
+
+    /// Reads one connection's packets to its end.
+    async fn dump(&mut self) -> Result<Ended, SourceError> {
+        // One byte of a packet is its status.
+        let bytes_max = self.config.event_bytes_max as usize + 1;
+        let patience = self.config.heartbeat * HEARTBEATS_MISSED_MAX;
+        let start = self.batch.bytes.len();
+        self.batch.bytes.append(&mut self.first);
+        let mut arrived = Some(Packet::Whole { start });
+        let mut entered = false;
+        loop {
+            if let Some(packet) = arrived.take() {
+                if self.packet(packet, &mut entered)? {
+                    return Ok(Ended::CaughtUp);
+                }
+                if self.batch.bytes.len() >= BATCH_BYTES && !self.flush().await {
+                    return Ok(Ended::Unread);
+                }
+            }
+            arrived = self
+                .connection
+                .packets
+                .advance(&mut self.batch.bytes, bytes_max)
+                .map_err(|what| self.connection.protocol(what))?;
+            if arrived.is_none() && !self.wait(patience).await? {
+                return Ok(Ended::Unread);
+            }
+        }
+    }
+
+    /// Waits for more bytes; what is complete goes out first if there are none yet. False if
+    /// nobody reads the queue.
+    async fn wait(&mut self, patience: Duration) -> Result<bool, SourceError> {
+        if !self.batch.items.is_empty() {
+            let filled = tokio::select! {
+                biased;
+                filled = self.connection.packets.fill() => Some(filled),
+                () = std::future::ready(()) => None,
+            };
+            match filled {
+                Some(filled) => return self.filled(filled),
+                None if !self.flush().await => return Ok(false),
+                None => {}
+            }
+        }
+        match timeout(patience, self.connection.packets.fill()).await {
+            Ok(filled) => self.filled(filled),
+            Err(_) => Err(silent(self.connection.address(), patience, READING)),
+        }
+    }
+
+    fn filled(&self, filled: io::Result<usize>) -> Result<bool, SourceError> {
+        match filled {
+            Ok(0) => Err(self.lost(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => Ok(true),
+            Err(cause) => Err(self.lost(cause)),
+        }
+    }
+
+    fn lost(&self, cause: io::Error) -> SourceError {
+        lost(self.connection.address(), READING, cause)
+    }
+
+    /// Hands the batch over; what has arrived of an unfinished packet stays.
+    async fn flush(&mut self) -> bool {
+        if self.batch.items.is_empty() {
+            return true;
+        }
+        let bytes = self.connection.packets.detach(&mut self.batch.bytes);
+        let full = mem::replace(&mut self.batch, Batch { bytes, items: Vec::new() });
+        let boundary = self.tracker.boundary();
+        self.shared.update(|status| {
+            status.file = boundary.file.to_string();
+            status.offset = boundary.offset;
+        });
+        self.queue.send(full).await
+    }
+
+    /// One packet of the dump; true at its end. `entered`: a file was named on this connection.
+    fn packet(&mut self, packet: Packet, entered: &mut bool) -> Result<bool, SourceError> {
+        let (start, bytes) = match packet {
+            Packet::Whole { start } => (start, (self.batch.bytes.len() - start) as u64),
+            Packet::Refused { start, bytes } => (start, bytes),
+        };
+        match self.batch.bytes.get(start) {
+            Some(0) => {}
+            Some(0xfe) if bytes < 9 => {
+                self.batch.bytes.truncate(start);
+                return match self.config.once {
+                    true => Ok(true),
+                    false => Err(self.lost(io::Error::other("the server ended the dump"))),
+                };
+            }
+            Some(0xff) => {
+                let error = self.connection.server(&self.batch.bytes[start..], READING);
+                self.batch.bytes.truncate(start);
+                return Err(classify(error, &self.config, &self.tracker.resume()));
+            }
+            _ => {
+                self.batch.bytes.truncate(start);
+                return Err(self.connection.protocol("a packet that is no event"));
+            }
+        }
+        let size = bytes - 1;
+        self.shared.received_bytes.fetch_add(size, Ordering::Relaxed);
+        let event = &self.batch.bytes[start + 1..];
+        match Header::parse(event) {
+            Ok(header) if u64::from(header.event_bytes) == size => {
+                let refused = matches!(packet, Packet::Refused { .. });
+                self.event(&header, start, refused, entered)?;
+            }
+            Ok(header) => {
+                let claimed = u64::from(header.event_bytes);
+                self.damage(start, size, Malformed::EventSize { claimed, found: size });
+            }
+            Err(cause) => self.damage(start, size, cause),
+        }
+        Ok(false)
+    }
+
+    fn damage(&mut self, start: usize, bytes: u64, cause: Malformed) {
+        self.batch.bytes.truncate(start);
+        let offset = self.tracker.damage(bytes);
+        self.batch.items.push(Item::Damage { offset, bytes, cause });
+    }
+
+    /// An event whose status byte stands at `start` of the batch.
+    fn event(
+        &mut self,
+        header: &Header,
+        start: usize,
+        refused: bool,
+        entered: &mut bool,
+    ) -> Result<(), SourceError> {
+        let event = &self.batch.bytes[start + 1..];
+        let offset = self.tracker.place(header);
+        let deliver = match header.kind {
+            kind::HEARTBEAT | kind::HEARTBEAT_V2 => {
+                self.shared.is_caught_up.store(true, Ordering::Relaxed);
+                self.batch.items.push(Item::CaughtUp);
+                false
+            }
+            kind::ROTATE if !header.advances() => {
+                let Some((at, name)) = event::rotate(event) else {
+                    return Err(self.connection.protocol("a file change without a name"));
+                };
+                if *entered && self.tracker.is_before_start() {
+                    return Err(self.beyond_end());
+                }
+                *entered = true;
+                let name = self.tracker.enter(name, at);
+                self.batch.items.push(Item::File { name, offset: at });
+                false
+            }
+            // Invented for this connection, or already undone by the server.
+            kind::MARIA_GTID_LIST if header.is_artificial() => false,
+            kind::START_ENCRYPTION => self.tracker.event(header, event, offset) && false,
+            _ => self.tracker.event(header, event, offset),
+        };
+        if header.advances() {
+            self.shared.is_caught_up.store(false, Ordering::Relaxed);
+            self.pause = PAUSE_MIN;
+        }
+        if !deliver {
+            self.batch.bytes.truncate(start);
+        } else if refused {
+            self.batch.bytes.truncate(start);
+            let bytes = u64::from(header.event_bytes);
+            let bytes_max = u64::from(self.config.event_bytes_max);
+            let cause = Malformed::TooLarge { field: "event", bytes, bytes_max };
+            self.batch.items.push(Item::Damage { offset, bytes, cause });
+        } else {
+            let range = start + 1..self.batch.bytes.len();
+            self.batch.items.push(Item::Event { offset, range });
+        }
+        Ok(())
+    }
+
+    fn beyond_end(&self) -> SourceError {
+        SourceError::History {
+            address: self.connection.address().to_string(),
+            what: format!("{} is beyond the end of its file", self.tracker.boundary()),
+        }
+    }
+}
