@@ -139,7 +139,7 @@ impl Parser<'_> {
         let mut format = 1;
         let mut is_hex = false;
         let mut one_phase = false;
-        while let Some(token) = self.tokens.next() {
+        for token in self.tokens.by_ref() {
             match token {
                 Token::Literal(text) if is_hex => parts.push(unhex(text)),
                 Token::Literal(text) => parts.push(text.to_vec()),

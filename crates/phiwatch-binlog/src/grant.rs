@@ -91,8 +91,7 @@ pub(crate) fn parse(parser: &mut Parser<'_>) {
     let mut grant = Grant::default();
     let mut depth = 0_u32;
     let mut at_start = true;
-    loop {
-        let Some(token) = parser.tokens.next() else { break };
+    while let Some(token) = parser.tokens.next() {
         match &token {
             Token::Punct(b'(') => depth = depth.saturating_add(1),
             Token::Punct(b')') => depth = depth.saturating_sub(1),

@@ -111,9 +111,9 @@ impl<'a, 'b> Writer<'a, 'b> {
     fn element(&mut self, index: u32) -> Result<(), Malformed> {
         let Some(frame) = self.frames.last() else { return Ok(()) };
         let (data, is_large) = (frame.data, frame.is_large);
-        let width: u64 = if is_large { 4 } else { 2 };
-        let (head, key_entry, value_entry) =
-            (2 * width, width.wrapping_add(2), width.wrapping_add(1));
+        // Bytes of count and size, of a key entry, of a value entry.
+        let (head, key_entry, value_entry): (u64, u64, u64) =
+            if is_large { (8, 6, 5) } else { (4, 4, 3) };
         let keys =
             if frame.is_object { u64::from(frame.count).saturating_mul(key_entry) } else { 0 };
         if frame.is_object {

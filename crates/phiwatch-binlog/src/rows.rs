@@ -200,9 +200,9 @@ fn length_of(ty: ColumnType) -> Length {
         ColumnType::Time2 { fsp } => fraction(3, fsp),
         ColumnType::Timestamp2 { fsp } => fraction(4, fsp),
         ColumnType::DateTime2 { fsp } => fraction(5, fsp),
-        ColumnType::Decimal { precision, scale } => Length::Fixed(
-            u16::try_from(crate::decimal::bytes(precision, scale)).unwrap_or(u16::MAX),
-        ),
+        ColumnType::Decimal { precision, scale } => {
+            Length::Fixed(crate::decimal::bytes(precision, scale).into())
+        }
         ColumnType::Bit { bits } => Length::Fixed(bits.div_ceil(8)),
         ColumnType::Enum { bytes } | ColumnType::Set { bytes } => Length::Fixed(bytes.into()),
         ColumnType::String { bytes_max }
@@ -233,7 +233,7 @@ impl<'a> Present<'a> {
     fn parse(reader: &mut Reader<'a>, columns: usize) -> Result<Self, Malformed> {
         let bitmap = reader.take(columns.div_ceil(8), "present columns")?;
         // The bits beyond the last column may be set; they count for nothing.
-        let count = if columns % 8 == 0 {
+        let count = if columns.is_multiple_of(8) {
             bitmap.iter().map(|byte| byte.count_ones() as usize).sum()
         } else {
             (0..columns).filter(|index| bit_lsb(bitmap, *index)).count()

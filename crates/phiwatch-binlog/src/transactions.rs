@@ -189,7 +189,9 @@ impl Decoder {
         }
         let database: Arc<str> = String::from_utf8_lossy(event.database).into();
         match classify(event.text, event.mode, &database) {
-            Classified::Nothing | Classified::Inner => {}
+            Classified::Nothing => {}
+            // MariaDB has no BEGIN: such a statement may be the first to name the thread.
+            Classified::Inner => self.learn_thread(event.thread),
             Classified::Begin => self.begin_group(context, event.thread, visitor),
             Classified::Commit => self.end(context, &End::Commit, visitor),
             Classified::Rollback => self.end(context, &End::Rollback, visitor),
@@ -225,6 +227,10 @@ impl Decoder {
     /// A statement that may stand alone.
     fn single(&mut self, context: &Context, thread: u32, visitor: &mut impl Visitor) {
         self.ensure_open(context, false, visitor);
+        self.learn_thread(thread);
+    }
+
+    fn learn_thread(&mut self, thread: u32) {
         if let Some(open) = &mut self.open
             && !open.is_lost
             && open.transaction.thread.is_none()

@@ -1,0 +1,17 @@
+//! The decoder against recorded binlogs of real servers, and against damage of any kind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::string_slice,
+    unreachable_pub,
+    reason = "tests: a panic is how they fail"
+)]
+
+mod build;
+mod damage;
+mod files;
+mod fuzz;
+mod oracle;
+mod rows;
+mod transactions;

@@ -1,0 +1,1 @@
+//! Where transactions begin and end.
