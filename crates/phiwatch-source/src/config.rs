@@ -204,7 +204,9 @@ impl std::str::FromStr for StartAt {
                     Ok(offset) if offset >= 4 => {
                         Ok(Self::Position { file: file.to_owned(), offset })
                     }
-                    Ok(_) => Err(setting("start", "the first event stands at position 4".to_owned())),
+                    Ok(_) => {
+                        Err(setting("start", "the first event stands at position 4".to_owned()))
+                    }
                     Err(_) => Err(setting("start", SHAPE.to_owned())),
                 }
             }
@@ -311,10 +313,10 @@ mod tests {
         start("oldest", Some(StartAt::Oldest));
         start(&format!("{uuid}:1-5"), Some(StartAt::Gtid(format!("{uuid}:1-5").parse().unwrap())));
         start("0-11-20,1-2-3", Some(StartAt::Gtid("0-11-20,1-2-3".parse().unwrap())));
-        start("binlog.000003:4567890123", Some(StartAt::Position {
-            file: "binlog.000003".to_owned(),
-            offset: 4_567_890_123,
-        }));
+        start(
+            "binlog.000003:4567890123",
+            Some(StartAt::Position { file: "binlog.000003".to_owned(), offset: 4_567_890_123 }),
+        );
         start("binlog.000003:3", None);
         start("binlog.000003", None);
         start("", None);

@@ -17,6 +17,7 @@ mod config;
 mod error;
 mod file;
 mod live;
+mod preflight;
 mod wire;
 
 pub use batch::{Batch, Item, Source};
@@ -27,3 +28,6 @@ pub use config::{
 pub use error::SourceError;
 pub use file::{FileProgress, FileSource};
 pub use live::{LiveHandle, LiveSource, LiveStatus};
+pub use preflight::{
+    BinaryLog, Finding, Flavor, Server, ServerInfo, Severity, TableColumns, findings,
+};

@@ -83,7 +83,11 @@ impl Framing<'_> {
             });
         }
         let cause = if end > file_bytes && size <= u64::from(self.bytes_max) {
-            Malformed::Truncated { field: "event", needed: size, left: file_bytes.saturating_sub(at) }
+            Malformed::Truncated {
+                field: "event",
+                needed: size,
+                left: file_bytes.saturating_sub(at),
+            }
         } else {
             header.check(self.bytes_max, self.checksums).err().unwrap_or(Malformed::NoEvent)
         };

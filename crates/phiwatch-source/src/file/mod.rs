@@ -132,8 +132,7 @@ impl FileSource {
         self.progress
             .read_bytes
             .fetch_add(bytes.saturating_sub(first.len() as u64), Ordering::Relaxed);
-        let items =
-            vec![Item::File { name, offset: 0 }, Item::Damage { offset: 0, bytes, cause }];
+        let items = vec![Item::File { name, offset: 0 }, Item::Damage { offset: 0, bytes, cause }];
         Ok(Some(Batch { bytes: Vec::new(), items }))
     }
 }
@@ -148,9 +147,10 @@ impl Source for FileSource {
                 }
                 continue;
             };
-            let (batch, is_done) = open.batch(self.event_bytes_max, &self.progress).map_err(
-                |cause| SourceError::File { file: open.path.display().to_string(), cause },
-            )?;
+            let (batch, is_done) =
+                open.batch(self.event_bytes_max, &self.progress).map_err(|cause| {
+                    SourceError::File { file: open.path.display().to_string(), cause }
+                })?;
             if is_done {
                 self.open = None;
             }

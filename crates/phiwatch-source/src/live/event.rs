@@ -29,8 +29,7 @@ pub(crate) mod kind {
 /// Whether a format description says that events carry a CRC32. It itself does wherever it has
 /// the field at all (MySQL 5.6.1, MariaDB 5.3), so a fitting CRC32 also tells that there is one.
 pub(crate) fn has_checksums(format_description: &[u8]) -> bool {
-    crc32_fits(format_description)
-        && matches!(format_description, [.., 1, _, _, _, _])
+    crc32_fits(format_description) && matches!(format_description, [.., 1, _, _, _, _])
 }
 
 /// The position and the file name of a ROTATE event. MariaDB puts a CRC32 behind the name before
@@ -64,9 +63,8 @@ pub(crate) fn query(event: &[u8], checksums: bool) -> Query {
 }
 
 fn class(text: &[u8]) -> Query {
-    let starts = |word: &[u8]| {
-        text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word))
-    };
+    let starts =
+        |word: &[u8]| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
     if text.eq_ignore_ascii_case(b"BEGIN") || starts(b"XA START ") || starts(b"XA BEGIN ") {
         Query::Begin
     } else if text.eq_ignore_ascii_case(b"COMMIT")

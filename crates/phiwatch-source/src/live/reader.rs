@@ -360,7 +360,10 @@ impl Reader {
             }
             // Invented for this connection, or already undone by the server.
             kind::MARIA_GTID_LIST if header.is_artificial() => false,
-            kind::START_ENCRYPTION => self.tracker.event(header, event, offset) && false,
+            kind::START_ENCRYPTION => {
+                self.tracker.event(header, event, offset);
+                false
+            }
             _ => self.tracker.event(header, event, offset),
         };
         if header.advances() {

@@ -144,7 +144,8 @@ pub(crate) fn check(
     resume: &Resume,
     known: &Known,
 ) -> Result<Option<GtidSet>, SourceError> {
-    let same = known.server.as_ref().is_none_or(|server| server.eq_ignore_ascii_case(&identity.name));
+    let same =
+        known.server.as_ref().is_none_or(|server| server.eq_ignore_ascii_case(&identity.name));
     let history = |what: String| SourceError::History { address: address.to_string(), what };
     match resume {
         Resume::Position(position) if !same => Err(history(format!(
@@ -167,7 +168,9 @@ pub(crate) fn check(
                     return Err(SourceError::Connect { address: address.to_string(), cause });
                 }
                 let was = if same { "reset or restored" } else { "replaced" };
-                return Err(history(format!("it lacks {ahead}, which was read before; it was {was}")));
+                return Err(history(format!(
+                    "it lacks {ahead}, which was read before; it was {was}"
+                )));
             }
             if !same {
                 tracing::warn!(server = identity.name, %address, "reading from another server now");

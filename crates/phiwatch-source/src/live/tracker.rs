@@ -104,10 +104,6 @@ impl Tracker {
         &self.boundary
     }
 
-    pub(crate) fn done(&self) -> Option<&GtidState> {
-        self.done.as_ref()
-    }
-
     /// Counts purged transactions as done.
     pub(crate) fn set_done(&mut self, done: GtidState) {
         self.done = Some(done);
@@ -242,7 +238,9 @@ impl Tracker {
     }
 
     fn finish(&mut self, end: u64) {
-        if let (Some(gtid), Some(done), false) = (self.pending.take(), &mut self.done, self.skipping) {
+        if let (Some(gtid), Some(done), false) =
+            (self.pending.take(), &mut self.done, self.skipping)
+        {
             done.insert(&gtid);
         }
         self.group = Group::Outside;

@@ -74,8 +74,11 @@ impl Connection {
         let mut packets = if encrypted {
             let mut tcp = tcp;
             let request = handshake::tls_request(greeting.common(true));
-            send_tls_request(&mut tcp, &request).await.map_err(|cause| lost(address, LOGGING_IN, cause))?;
-            let mut packets = PacketStream::new(Box::new(tls::wrap(tcp, address, &login.tls).await?));
+            send_tls_request(&mut tcp, &request)
+                .await
+                .map_err(|cause| lost(address, LOGGING_IN, cause))?;
+            let mut packets =
+                PacketStream::new(Box::new(tls::wrap(tcp, address, &login.tls).await?));
             packets.set_sequence(2);
             packets
         } else {
@@ -133,6 +136,28 @@ impl Connection {
     pub(crate) async fn each_row(
         &mut self,
         sql: &str,
+        take: impl FnMut(Row),
+    ) -> Result<(), SourceError> {
+        self.answer(sql, |_| (), take).await
+    }
+
+    /// Rows of a query, each as pairs of column name and value.
+    pub(crate) async fn named_rows(
+        &mut self,
+        sql: &str,
+    ) -> Result<Vec<Vec<(String, String)>>, SourceError> {
+        let (mut names, mut rows) = (Vec::new(), Vec::new());
+        self.answer(sql, |name| names.push(name), |row| rows.push(row)).await?;
+        let pair = |row: Row| {
+            names.iter().cloned().zip(row.into_iter().map(Option::unwrap_or_default)).collect()
+        };
+        Ok(rows.into_iter().map(pair).collect())
+    }
+
+    async fn answer(
+        &mut self,
+        sql: &str,
+        mut name: impl FnMut(String),
         mut take: impl FnMut(Row),
     ) -> Result<(), SourceError> {
         let doing = "asking the server";
@@ -144,7 +169,9 @@ impl Connection {
             Some(0xff) => return Err(self.server(&payload, doing)),
             // A request for a local file: never asked for, never answered.
             Some(0xfb) => return Err(self.protocol("request for a local file")),
-            Some(_) => lenenc(&mut payload.as_slice()).ok_or_else(|| self.protocol("bad answer"))?,
+            Some(_) => {
+                lenenc(&mut payload.as_slice()).ok_or_else(|| self.protocol("bad answer"))?
+            }
             None => return Err(self.protocol("empty answer")),
         };
         if columns > COLUMNS_MAX {
@@ -153,6 +180,7 @@ impl Connection {
         // Column descriptions, then an EOF packet.
         for _ in 0..columns {
             self.read(&mut payload, doing).await?;
+            name(column_name(&payload).ok_or_else(|| self.protocol("bad column"))?);
         }
         self.read(&mut payload, doing).await?;
         loop {
@@ -167,7 +195,11 @@ impl Connection {
     }
 
     /// Sends a command; the answer is the caller's to read.
-    pub(crate) async fn command(&mut self, bytes: &[u8], doing: &'static str) -> Result<(), SourceError> {
+    pub(crate) async fn command(
+        &mut self,
+        bytes: &[u8],
+        doing: &'static str,
+    ) -> Result<(), SourceError> {
         self.packets.reset_sequence();
         match timeout(self.timeout, self.packets.send(bytes)).await {
             Ok(Ok(())) => Ok(()),
@@ -194,7 +226,11 @@ impl Connection {
         }
     }
 
-    async fn read(&mut self, payload: &mut Vec<u8>, doing: &'static str) -> Result<(), SourceError> {
+    async fn read(
+        &mut self,
+        payload: &mut Vec<u8>,
+        doing: &'static str,
+    ) -> Result<(), SourceError> {
         let next = next_packet(&self.address, &mut self.packets, payload, ROW_BYTES_MAX, doing);
         match timeout(self.timeout, next).await {
             Ok(done) => done,
@@ -268,7 +304,8 @@ async fn log_in(
     };
     let mut exchange = Exchange::new(credentials, plugin, greeting.nonce.clone());
     let reply = exchange.reply().map_err(|what| refuse(plugin.name(), what))?;
-    let response = handshake::response(greeting.common(encrypted), &login.user, &reply, plugin.name());
+    let response =
+        handshake::response(greeting.common(encrypted), &login.user, &reply, plugin.name());
     packets.send(&response).await.map_err(lose)?;
     let mut payload = Vec::new();
     for _ in 0..LOGIN_PACKETS_MAX {
@@ -277,7 +314,8 @@ async fn log_in(
             Some(0x00) => return Ok(()),
             Some(0xff) => return Err(server(address, &payload, LOGGING_IN)),
             Some(0xfe) => {
-                let reply = exchange.switch(&payload).map_err(|(name, what)| refuse(&name, what))?;
+                let reply =
+                    exchange.switch(&payload).map_err(|(name, what)| refuse(&name, what))?;
                 packets.send(&reply).await.map_err(lose)?;
             }
             // The first servers with parsec send the salt without a leading 1.
@@ -350,6 +388,17 @@ fn lenenc(bytes: &mut &[u8]) -> Option<u64> {
     Some(number.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
 }
 
+/// Catalogue, schema, table, its original name, then the column's name.
+fn column_name(payload: &[u8]) -> Option<String> {
+    let mut rest = payload;
+    let mut name: &[u8] = &[];
+    for _ in 0..5 {
+        let length = usize::try_from(lenenc(&mut rest)?).ok()?;
+        (name, rest) = rest.split_at_checked(length)?;
+    }
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
 fn text_row(payload: &[u8], columns: u64) -> Option<Row> {
     let mut rest = payload;
     let mut row = Vec::new();
@@ -376,7 +425,8 @@ mod tests {
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(text_row(b"\x01a\xfb\x00", 3), Some(vec![some("a"), None, some("")]));
         assert_eq!(text_row(b"\xfc\x01\x00x", 1), Some(vec![some("x")]));
-        for bad in [&b"\x02a"[..], b"\x01ab", b"\xff", b"", b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff"] {
+        for bad in [&b"\x02a"[..], b"\x01ab", b"\xff", b"", b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff"]
+        {
             assert_eq!(text_row(bad, 1), None);
         }
         // A claimed number of columns costs nothing.

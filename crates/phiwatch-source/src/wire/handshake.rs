@@ -16,7 +16,8 @@ pub(crate) mod capability {
 }
 
 /// Without these there is no login that we do.
-const NEEDED: u32 = capability::PROTOCOL_41 | capability::SECURE_CONNECTION | capability::PLUGIN_AUTH;
+const NEEDED: u32 =
+    capability::PROTOCOL_41 | capability::SECURE_CONNECTION | capability::PLUGIN_AUTH;
 /// Offered where the server has them. No local files, no several statements, no compression.
 const WANTED: u32 = NEEDED
     | capability::LONG_PASSWORD
@@ -57,8 +58,7 @@ impl Greeting {
         let fixed = rest.get(1..32).ok_or("greeting is cut short")?;
         let rest = rest.get(32..).ok_or("greeting is cut short")?;
         let thread_id = fixed.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        let capabilities =
-            u32::from_le_bytes([fixed[13], fixed[14], fixed[18], fixed[19]]);
+        let capabilities = u32::from_le_bytes([fixed[13], fixed[14], fixed[18], fixed[19]]);
         if capabilities & NEEDED != NEEDED {
             return Err("server is too old: no pluggable login");
         }

@@ -143,11 +143,6 @@ impl PacketStream {
         Ok(true)
     }
 
-    /// Nothing of a packet is under way and nothing has arrived that was not looked at.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.open.is_none() && self.head == self.tail
-    }
-
     /// Moves what has arrived of an unfinished packet out of `out` into a vector of its own, where
     /// the packet goes on.
     pub(crate) fn detach(&mut self, out: &mut Vec<u8>) -> Vec<u8> {
@@ -212,7 +207,7 @@ mod tests {
             }
         }
         writer.await.unwrap();
-        assert!(stream.is_idle());
+        assert!(stream.open.is_none() && stream.head == stream.tail);
         packets
     }
 
@@ -221,7 +216,8 @@ mod tests {
         let bytes = [frame(0, b"a"), frame(1, b""), frame(2, &[7; 1000])].concat();
         for piece in [1, 3, 5, 4096] {
             let packets = read(bytes.clone(), piece, 1000).await;
-            let sizes: Vec<_> = packets.iter().map(|(payload, packet)| (payload.len(), *packet)).collect();
+            let sizes: Vec<_> =
+                packets.iter().map(|(payload, packet)| (payload.len(), *packet)).collect();
             assert_eq!(sizes, [(1, WHOLE), (0, WHOLE), (1000, WHOLE)]);
         }
     }
@@ -248,7 +244,8 @@ mod tests {
     #[tokio::test]
     async fn long_payload_over_the_limit_is_passed_over() {
         let long = vec![1; FRAME_BYTES_MAX];
-        let bytes = [frame(0, &long), frame(1, &long), frame(2, b"end"), frame(3, b"next")].concat();
+        let bytes =
+            [frame(0, &long), frame(1, &long), frame(2, b"end"), frame(3, b"next")].concat();
         let packets = read(bytes, 1 << 20, FRAME_BYTES_MAX + 10).await;
         let size = 2 * FRAME_BYTES_MAX as u64 + 3;
         assert_eq!(packets[0], (vec![1; KEPT_BYTES], Packet::Refused { start: 0, bytes: size }));

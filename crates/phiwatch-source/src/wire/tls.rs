@@ -67,14 +67,13 @@ fn client_config(tls: &Tls) -> Result<ClientConfig, SourceError> {
 }
 
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, SourceError> {
-    let path = match ca_file {
-        Some(path) => path,
-        None => SYSTEM_CA_FILES
-            .iter()
-            .map(Path::new)
-            .find(|path| path.exists())
-            .ok_or_else(|| setting("ca_file", "the system has no list of authorities".to_owned()))?,
-    };
+    let path =
+        match ca_file {
+            Some(path) => path,
+            None => SYSTEM_CA_FILES.iter().map(Path::new).find(|path| path.exists()).ok_or_else(
+                || setting("ca_file", "the system has no list of authorities".to_owned()),
+            )?,
+        };
     let mut store = RootCertStore::empty();
     // A system's list may hold a few that rustls does not take.
     let (good, _bad) = store.add_parsable_certificates(certificates("ca_file", path)?);

@@ -1,0 +1,341 @@
+//! Questions to a server: what it is, how it is set up, which tables there are.
+//!
+//! Input: a [`Login`]. Output: [`ServerInfo`], column names, rows. Only SELECT and SHOW.
+
+mod findings;
+
+pub use findings::{Finding, Severity, findings};
+
+use std::{collections::BTreeMap, time::SystemTime};
+
+use crate::{Login, SourceError, wire::Connection};
+
+/// Which server it is. Told by name, never by the version's leading number: MariaDB 10 calls
+/// itself 5.5.5, and both have had a version 10 or 11 to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavor {
+    /// MySQL, Percona Server.
+    MySql,
+    /// MariaDB.
+    MariaDb,
+}
+
+/// One binlog file of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BinaryLog {
+    /// Name without a folder.
+    pub file: String,
+    /// Size, bytes.
+    pub bytes: u64,
+}
+
+/// A table and its columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableColumns {
+    /// Schema.
+    pub database: String,
+    /// Table.
+    pub table: String,
+    /// Column names in table order.
+    pub columns: Vec<String>,
+}
+
+/// What a server says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// MySQL or MariaDB.
+    pub flavor: Flavor,
+    /// As the server prints it, without `5.5.5-`.
+    pub version: String,
+    /// Its number as a replication source.
+    pub server_id: u32,
+    /// MySQL's uuid; MariaDB has none.
+    pub server_uuid: Option<String>,
+    /// The global variables that matter, by lower-case name. Unknown ones are absent.
+    pub variables: BTreeMap<String, String>,
+    /// MySQL `gtid_executed`, MariaDB `gtid_binlog_pos`.
+    pub gtid_executed: String,
+    /// MySQL `gtid_purged`; empty on MariaDB.
+    pub gtid_purged: String,
+    /// Oldest first; None if the account may not see them or there are none.
+    pub binary_logs: Option<Vec<BinaryLog>>,
+    /// Our account's grants, as the server prints them, without passwords.
+    pub grants: Vec<String>,
+    /// Server ids of the replicas that are connected; None if the account may not see them.
+    pub replicas: Option<Vec<u32>>,
+    /// The server is itself a replica: its status by column name. None if it is not one, or the
+    /// account may not see it.
+    pub replica_status: Option<BTreeMap<String, String>>,
+    /// The server's clock minus ours, milliseconds.
+    pub clock_ahead_ms: i64,
+    /// This connection is encrypted.
+    pub is_encrypted: bool,
+}
+
+impl ServerInfo {
+    /// A variable's value; empty if the server has no such variable.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> &str {
+        self.variables.get(name).map(String::as_str).unwrap_or_default()
+    }
+
+    /// What to keep with a checkpoint as [`crate::LiveConfig::known_server`].
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.server_uuid.clone().unwrap_or_else(|| self.server_id.to_string())
+    }
+}
+
+/// Variables of either server that decide what its binlog holds.
+const VARIABLES: [&str; 30] = [
+    "log_bin",
+    "log_replica_updates",
+    "log_slave_updates",
+    "binlog_format",
+    "binlog_row_image",
+    "binlog_row_metadata",
+    "binlog_row_value_options",
+    "binlog_transaction_compression",
+    "log_bin_compress",
+    "binlog_rows_query_log_events",
+    "binlog_annotate_row_events",
+    "binlog_checksum",
+    "binlog_encryption",
+    "encrypt_binlog",
+    "gtid_mode",
+    "gtid_strict_mode",
+    "gtid_domain_id",
+    "server_id",
+    "server_uuid",
+    "sync_binlog",
+    "innodb_flush_log_at_trx_commit",
+    "binlog_expire_logs_seconds",
+    "binlog_expire_logs_auto_purge",
+    "expire_logs_days",
+    "max_binlog_size",
+    "max_allowed_packet",
+    "replicate_do_db",
+    "replicate_ignore_db",
+    "version_comment",
+    "time_zone",
+];
+
+/// A connection for questions.
+pub struct Server {
+    connection: Connection,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Server({})", self.connection.address())
+    }
+}
+
+impl Server {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    /// No connection, no TLS, or no access.
+    pub async fn connect(login: &Login) -> Result<Self, SourceError> {
+        Ok(Self { connection: Connection::open(login, &login.address).await? })
+    }
+
+    /// Ends the connection.
+    pub async fn close(self) {
+        self.connection.close().await;
+    }
+
+    /// All that [`findings`] looks at.
+    ///
+    /// # Errors
+    /// The connection broke. What the account may not see is absent, not an error.
+    pub async fn info(&mut self) -> Result<ServerInfo, SourceError> {
+        let list = VARIABLES.map(|name| format!("'{name}'")).join(",");
+        let sql = format!("SHOW GLOBAL VARIABLES WHERE Variable_name IN ({list})");
+        let mut variables = BTreeMap::new();
+        for row in self.connection.rows(&sql).await? {
+            if let [Some(name), Some(value)] = row.as_slice() {
+                variables.insert(name.to_ascii_lowercase(), value.clone());
+            }
+        }
+        let says_maria = |text: &str| text.to_ascii_lowercase().contains("mariadb");
+        let comment = variables.get("version_comment").map(String::as_str).unwrap_or_default();
+        let version = self.connection.version().to_owned();
+        let is_maria = says_maria(&version) || says_maria(comment);
+        let flavor = if is_maria { Flavor::MariaDb } else { Flavor::MySql };
+        let (gtid_executed, gtid_purged) = self.gtids(flavor).await?;
+        let clock_ahead_ms = self.clock().await?;
+        Ok(ServerInfo {
+            flavor,
+            version,
+            server_id: variables.get("server_id").and_then(|id| id.parse().ok()).unwrap_or(0),
+            server_uuid: variables.get("server_uuid").cloned(),
+            gtid_executed,
+            gtid_purged,
+            binary_logs: self.binary_logs().await?,
+            grants: self.grants().await?,
+            replicas: self.replicas().await?,
+            replica_status: self.replica_status().await?,
+            clock_ahead_ms,
+            is_encrypted: self.connection.is_encrypted(),
+            variables,
+        })
+    }
+
+    async fn gtids(&mut self, flavor: Flavor) -> Result<(String, String), SourceError> {
+        let sql = match flavor {
+            Flavor::MySql => "SELECT @@global.gtid_executed, @@global.gtid_purged",
+            Flavor::MariaDb => "SELECT @@global.gtid_binlog_pos, ''",
+        };
+        let row = self.connection.row(sql).await?;
+        let mut values = row.into_iter().map(|value| {
+            // MySQL breaks long sets into lines.
+            value.unwrap_or_default().replace('\n', "")
+        });
+        Ok((values.next().unwrap_or_default(), values.next().unwrap_or_default()))
+    }
+
+    async fn clock(&mut self) -> Result<i64, SourceError> {
+        let sql = "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+        let row = self.connection.row(sql).await?;
+        let ours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let ours = i64::try_from(ours.as_millis()).unwrap_or(i64::MAX);
+        let server: Option<i64> = row.first().and_then(|value| value.as_ref()?.parse().ok());
+        Ok(server.map_or(0, |server| server.saturating_sub(ours)))
+    }
+
+    /// The server's binlog files, oldest first; None if the account may not see them.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn binary_logs(&mut self) -> Result<Option<Vec<BinaryLog>>, SourceError> {
+        let Some(rows) = self.optional(&["SHOW BINARY LOGS"]).await? else { return Ok(None) };
+        let log = |row: BTreeMap<String, String>| {
+            Some(BinaryLog {
+                file: row.get("Log_name")?.clone(),
+                bytes: row.get("File_size")?.parse().ok()?,
+            })
+        };
+        Ok(Some(rows.into_iter().filter_map(log).collect()))
+    }
+
+    async fn grants(&mut self) -> Result<Vec<String>, SourceError> {
+        let rows = self.connection.rows("SHOW GRANTS").await?;
+        let text = |row: Vec<Option<String>>| row.into_iter().next().flatten();
+        // MariaDB prints the password's hash after these words.
+        let cut = |grant: String| match grant.split_once(" IDENTIFIED ") {
+            Some((head, _)) => head.to_owned(),
+            None => grant,
+        };
+        Ok(rows.into_iter().filter_map(text).map(cut).collect())
+    }
+
+    async fn replicas(&mut self) -> Result<Option<Vec<u32>>, SourceError> {
+        let rows = self.optional(&["SHOW REPLICAS", "SHOW SLAVE HOSTS"]).await?;
+        let id = |row: BTreeMap<String, String>| {
+            row.get("Server_Id").or_else(|| row.get("Server_id"))?.parse().ok()
+        };
+        Ok(rows.map(|rows| rows.into_iter().filter_map(id).collect()))
+    }
+
+    async fn replica_status(&mut self) -> Result<Option<BTreeMap<String, String>>, SourceError> {
+        let rows = self.optional(&["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"]).await?;
+        Ok(rows.and_then(|rows| rows.into_iter().next()))
+    }
+
+    /// The first of the statements that the server knows; None if it is not allowed, or there is
+    /// nothing to show.
+    async fn optional(
+        &mut self,
+        statements: &[&str],
+    ) -> Result<Option<Vec<BTreeMap<String, String>>>, SourceError> {
+        for sql in statements {
+            match self.connection.named_rows(sql).await {
+                Ok(rows) => {
+                    return Ok(Some(
+                        rows.into_iter().map(|row| row.into_iter().collect()).collect(),
+                    ));
+                }
+                Err(SourceError::Server { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Databases that hold a shop: those with a `customer_entity` table behind this prefix.
+    ///
+    /// # Errors
+    /// The connection broke. Tables that the account may not see are not there.
+    pub async fn shop_databases(&mut self, table_prefix: &str) -> Result<Vec<String>, SourceError> {
+        let table = literal(&format!("{table_prefix}customer_entity"));
+        let sql = format!(
+            "SELECT DISTINCT table_schema FROM information_schema.tables WHERE table_name = {table} \
+             ORDER BY 1"
+        );
+        let rows = self.connection.rows(&sql).await?;
+        Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
+    }
+
+    /// Column names of every table and view of these databases, by database and table.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn column_names(
+        &mut self,
+        databases: &[String],
+    ) -> Result<Vec<TableColumns>, SourceError> {
+        if databases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list: Vec<_> = databases.iter().map(|database| literal(database)).collect();
+        let sql = format!(
+            "SELECT table_schema, table_name, column_name FROM information_schema.columns WHERE \
+             table_schema IN ({}) ORDER BY table_schema, table_name, ordinal_position",
+            list.join(",")
+        );
+        let mut tables: Vec<TableColumns> = Vec::new();
+        self.connection
+            .each_row(&sql, |row| {
+                let [Some(database), Some(table), Some(column)] =
+                    <[_; 3]>::try_from(row).unwrap_or([None, None, None])
+                else {
+                    return;
+                };
+                match tables.last_mut() {
+                    Some(last) if last.database == database && last.table == table => {
+                        last.columns.push(column);
+                    }
+                    _ => tables.push(TableColumns { database, table, columns: vec![column] }),
+                }
+            })
+            .await?;
+        Ok(tables)
+    }
+
+    /// All rows of a query: for small answers.
+    ///
+    /// # Errors
+    /// The server refuses it, or the connection broke.
+    pub async fn query_rows(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, SourceError> {
+        self.connection.rows(sql).await
+    }
+
+    /// Hands over each row of a query as it arrives: memory does not grow with the answer.
+    ///
+    /// # Errors
+    /// The server refuses it, or the connection broke; rows may have been handed over already.
+    pub async fn each_row(
+        &mut self,
+        sql: &str,
+        take: impl FnMut(Vec<Option<String>>),
+    ) -> Result<(), SourceError> {
+        self.connection.each_row(sql, take).await
+    }
+}
+
+/// Text as a literal that no mode of the server reads differently.
+fn literal(text: &str) -> String {
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    format!("_utf8mb4 x'{hex}'")
+}
