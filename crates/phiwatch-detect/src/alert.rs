@@ -180,10 +180,23 @@ pub enum RuleId {
 impl RuleId {
     /// All of them, in the order of the contract.
     pub const ALL: [Self; 18] = [
-        Self::BulkExport, Self::BulkCopy, Self::BulkChange, Self::MassDeletion, Self::AccessVolume,
-        Self::FailedAccess, Self::CrossTenantWrite, Self::TenantRemap, Self::ConfigWeakened,
-        Self::PrivilegeGranted, Self::CodeInjected, Self::PlaintextPhi, Self::PhiSurface,
-        Self::PhiInFreeText, Self::AuditTampered, Self::RetentionOverdue, Self::CanaryTouched,
+        Self::BulkExport,
+        Self::BulkCopy,
+        Self::BulkChange,
+        Self::MassDeletion,
+        Self::AccessVolume,
+        Self::FailedAccess,
+        Self::CrossTenantWrite,
+        Self::TenantRemap,
+        Self::ConfigWeakened,
+        Self::PrivilegeGranted,
+        Self::CodeInjected,
+        Self::PlaintextPhi,
+        Self::PhiSurface,
+        Self::PhiInFreeText,
+        Self::AuditTampered,
+        Self::RetentionOverdue,
+        Self::CanaryTouched,
         Self::CoverageGap,
     ];
 

@@ -10,8 +10,23 @@
 //! - No token and no column value in an alert.
 
 mod alert;
+mod engine;
+mod finding;
+mod info;
+mod persons;
+mod rules;
+mod settings;
+mod state;
+mod stats;
+mod summary;
+mod volume;
 
 pub use alert::{
     Activity, Alert, Analysis, Attack, Confidence, Evidence, EvidenceTables, RuleId, RuleKind,
     Severity, TableCounts,
 };
+pub use engine::Engine;
+pub use info::RuleInfo;
+pub use settings::{MaintenanceWindow, Settings};
+pub use state::CheckpointError;
+pub use stats::Stats;

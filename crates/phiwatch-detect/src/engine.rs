@@ -1,0 +1,303 @@
+//! The engine: transactions in, alerts out.
+
+use std::collections::BTreeMap;
+
+use phiwatch_binlog::{BinlogPosition, End, EventTime, Gap, Malformed, Transaction};
+use phiwatch_magento::{Observation, Tenant};
+
+use crate::{
+    alert::{Alert, Evidence, EvidenceTables, RuleId, Severity},
+    finding::{self, Act, Desk, Findings, Key, Signal},
+    rules::Rules,
+    settings::Settings,
+    state::{CheckpointError, Reader, State, state_struct},
+    stats::Stats,
+    summary::{Origin, Summary},
+    volume::Volumes,
+};
+
+/// Version of the checkpoint's format.
+const VERSION: u16 = 1;
+const MAGIC: &[u8; 4] = b"PHWD";
+/// Prepared XA transactions held; over it the oldest is forgotten (and counted).
+const PREPARED_MAX: usize = 64;
+
+/// A deterministic state machine: observations of committed transactions to alerts.
+///
+/// It acts only on its calls and reads no clock. Time is the largest commit time seen. Call
+/// [`Engine::begin`], [`Engine::push`] for each observation, [`Engine::end`], in binlog order.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    memory: Memory,
+    current: Option<(Summary, EventTime)>,
+    stats: Stats,
+}
+
+/// What a checkpoint holds.
+#[derive(Debug, Clone, PartialEq)]
+struct Memory {
+    /// Largest commit time seen.
+    now: EventTime,
+    /// Server id last seen: the source's identity where a gap has no transaction.
+    server_id: u32,
+    prepared: BTreeMap<String, Summary>,
+    /// Xids in the order of their PREPARE.
+    prepared_order: Vec<String>,
+    findings: Findings,
+    rules: Rules,
+    volumes: Volumes,
+}
+
+impl Engine {
+    /// An engine without any history.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let memory = Memory {
+            now: EventTime(i64::MIN),
+            server_id: 0,
+            prepared: BTreeMap::new(),
+            prepared_order: Vec::new(),
+            findings: Findings::default(),
+            rules: Rules::default(),
+            volumes: Volumes::default(),
+        };
+        Self { settings, memory, current: None, stats: Stats::default() }
+    }
+
+    /// A transaction begins. An unfinished one before it is dropped.
+    pub fn begin(&mut self, transaction: &Transaction) {
+        if self.current.is_some() {
+            self.stats.discarded += 1;
+        }
+        self.memory.server_id = transaction.server_id;
+        self.current = Some((Summary::new(Origin::of(transaction)), transaction.time));
+    }
+
+    /// One observation of the transaction that has begun; without one it is ignored.
+    pub fn push(&mut self, observation: &Observation) {
+        self.stats.observations += 1;
+        if let Some((summary, _)) = &mut self.current {
+            summary.push(observation);
+        }
+    }
+
+    /// The transaction's end. Alerts that it decides, and those due before it, are appended.
+    pub fn end(&mut self, transaction: &Transaction, end: &End, out: &mut Vec<Alert>) {
+        let origin = Origin::of(transaction);
+        let current = self.current.take().map(|(summary, _)| summary);
+        let mut summary = current.unwrap_or_else(|| Summary::new(origin.clone()));
+        // The thread may have become known with BEGIN.
+        summary.origin = origin;
+        summary.settle();
+        match end {
+            End::Commit => self.commit(&summary, transaction.time, out),
+            End::Rollback | End::Torn => {
+                self.stats.discarded += 1;
+                self.tick(transaction.time, out);
+            }
+            End::XaPrepared(xid) => {
+                self.tick(transaction.time, out);
+                self.prepare(&xid.0, summary);
+            }
+            End::XaCommit(xid) => match self.unprepare(&xid.0) {
+                Some(summary) => self.commit(&summary, transaction.time, out),
+                None => {
+                    self.stats.prepared_unknown += 1;
+                    self.tick(transaction.time, out);
+                }
+            },
+            End::XaRollback(xid) => {
+                self.unprepare(&xid.0);
+                self.stats.discarded += 1;
+                self.tick(transaction.time, out);
+            }
+        }
+        self.stats.prepared = self.memory.prepared.len() as u64;
+        self.stats.findings_open = self.memory.findings.len() as u64;
+    }
+
+    /// Something was not read: a `coverage-gap`, one finding per kind of cause and file.
+    pub fn gap(&mut self, gap: &Gap, out: &mut Vec<Alert>) {
+        if gap.cause == Malformed::StatementFormat
+            && let Some((summary, _)) = &mut self.current
+        {
+            summary.has_gap = true;
+        }
+        let place = match &gap.table {
+            Some(table) => format!(" (first in table {})", table.table),
+            None => String::new(),
+        };
+        let lead = format!(
+            "Part of {} was not examined from byte {} on{place}: {}",
+            gap.at.file, gap.at.offset, gap.cause,
+        );
+        let what = format!("{} in {}", gap.cause.label(), gap.at.file);
+        self.tell_gap(&gap.at, what, lead, gap.gtid.as_ref().map(ToString::to_string), out);
+    }
+
+    /// Transactions that were never delivered (`what`: the text of their GTID range): a
+    /// `coverage-gap`.
+    pub fn missing(&mut self, what: &str, at: &BinlogPosition, out: &mut Vec<Alert>) {
+        let lead = format!("Transactions were never delivered and so not examined: {what}");
+        let what: String = what.chars().take(256).collect();
+        self.tell_gap(at, format!("missing {what}"), lead, None, out);
+    }
+
+    /// The files end: updates that wait for their due time are appended.
+    pub fn finish(&mut self, out: &mut Vec<Alert>) {
+        let Self { settings, memory, stats, .. } = self;
+        memory.findings.flush(&mut Desk { settings, stats, out });
+    }
+
+    /// The state between transactions; an unfinished transaction is not in it. Equal states give
+    /// equal bytes.
+    #[must_use]
+    pub fn checkpoint(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        self.memory.save(&mut out);
+        out
+    }
+
+    /// An engine that goes on from a checkpoint.
+    ///
+    /// # Errors
+    /// [`CheckpointError`] if the bytes are of another version or damaged. Never panics, and
+    /// allocates in proportion to the bytes.
+    pub fn restore(settings: Settings, checkpoint: &[u8]) -> Result<Self, CheckpointError> {
+        let mut input = Reader::new(checkpoint);
+        let is_known = input.take(4).ok() == Some(MAGIC)
+            && input.take(2).ok() == Some(VERSION.to_le_bytes().as_slice());
+        if !is_known {
+            return Err(CheckpointError::Version { expected: VERSION });
+        }
+        let memory = Memory::load(&mut input)?;
+        if !input.is_empty() {
+            return Err(CheckpointError::Damaged("bytes after the end"));
+        }
+        let stats = Stats {
+            keys: memory.volumes.keys() as u64,
+            findings_open: memory.findings.len() as u64,
+            prepared: memory.prepared.len() as u64,
+            ..Stats::default()
+        };
+        Ok(Self { settings, memory, current: None, stats })
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Event time: the largest commit time seen; None before the first transaction.
+    #[must_use]
+    pub fn now(&self) -> Option<EventTime> {
+        (self.memory.now.0 != i64::MIN).then_some(self.memory.now)
+    }
+
+    /// Moves time on, and fires what is due.
+    fn tick(&mut self, time: EventTime, out: &mut Vec<Alert>) {
+        let Self { settings, memory, stats, .. } = self;
+        if time < memory.now {
+            stats.late += 1;
+        }
+        memory.now = memory.now.max(time);
+        memory.findings.advance(memory.now, &mut Desk { settings, stats, out });
+    }
+
+    fn commit(&mut self, summary: &Summary, time: EventTime, out: &mut Vec<Alert>) {
+        self.tick(time, out);
+        let Self { settings, memory, stats, .. } = self;
+        stats.transactions += 1;
+        stats.facts_dropped += summary.dropped;
+        stats.unverified += summary.unverified;
+        let now = memory.now;
+        let (mut signals, excuse) = memory.rules.judge(summary, now, settings, &memory.volumes);
+        let per_week = settings.false_alerts_per_week;
+        signals.extend(memory.volumes.judge(summary, now, per_week, &excuse, stats));
+        if signals.is_empty() {
+            return;
+        }
+        finding::fold(&mut signals, |signal| signal.persons);
+        let signals = strongest(signals);
+        let identity = summary.origin.identity();
+        let first = signals.first().map(|signal| signal.rule);
+        let is_one = signals.iter().all(|signal| Some(signal.rule) == first);
+        let correlation = (!is_one).then(|| finding::correlation(&identity));
+        let act = Act { identity, time: now, summary: Some(summary), evidence: None, correlation };
+        for signal in signals {
+            memory.findings.signal(signal, &act, &mut Desk { settings, stats, out });
+        }
+    }
+
+    fn prepare(&mut self, xid: &str, summary: Summary) {
+        self.unprepare(xid);
+        if self.memory.prepared_order.len() >= PREPARED_MAX {
+            let oldest = self.memory.prepared_order.remove(0);
+            self.memory.prepared.remove(&oldest);
+            self.stats.prepared_evicted += 1;
+        }
+        self.memory.prepared.insert(xid.to_owned(), summary);
+        self.memory.prepared_order.push(xid.to_owned());
+    }
+
+    fn unprepare(&mut self, xid: &str) -> Option<Summary> {
+        self.memory.prepared_order.retain(|held| held != xid);
+        self.memory.prepared.remove(xid)
+    }
+
+    fn tell_gap(
+        &mut self,
+        at: &BinlogPosition,
+        what: String,
+        lead: String,
+        gtid: Option<String>,
+        out: &mut Vec<Alert>,
+    ) {
+        let Self { settings, memory, current, stats, .. } = self;
+        // Inside a transaction its time is the latest there is; it counts once it commits.
+        let inside = current.as_ref().map_or(memory.now, |(_, time)| *time);
+        let time = memory.now.max(inside);
+        let time = if time.0 == i64::MIN { EventTime(0) } else { time };
+        let key = Key { database: None, tenant: Tenant::Global, what };
+        let mut signal = Signal::exact(RuleId::CoverageGap, key, Severity::Medium, lead);
+        signal.rows = 1;
+        let evidence = Evidence {
+            gtid,
+            position: at.clone(),
+            server_uuid: None,
+            server_id: memory.server_id,
+            thread: None,
+            time,
+            tables: EvidenceTables::new(),
+            subjects: (0, true),
+        };
+        let identity = format!("{}|{at}", memory.server_id);
+        let act =
+            Act { identity, time, summary: None, evidence: Some(evidence), correlation: None };
+        memory.findings.signal(signal, &act, &mut Desk { settings, stats, out });
+    }
+}
+
+/// One signal per (rule, key): the strongest, the first of equals; in the order they came.
+fn strongest(signals: Vec<Signal>) -> Vec<Signal> {
+    let mut kept: Vec<Signal> = Vec::with_capacity(signals.len());
+    for signal in signals {
+        let same =
+            kept.iter_mut().find(|other| other.rule == signal.rule && other.key == signal.key);
+        match same {
+            None => kept.push(signal),
+            Some(other) => {
+                let order = |s: &Signal| (!s.is_follow_up, s.severity, s.persons);
+                if order(&signal) > order(other) {
+                    *other = signal;
+                }
+            }
+        }
+    }
+    kept
+}
+
+state_struct!(Memory { now, server_id, prepared, prepared_order, findings, rules, volumes });

@@ -1,0 +1,83 @@
+//! Exact rules: one transaction's [`Summary`] and a little memory to [`Signal`]s.
+
+mod control;
+mod copies;
+mod exports;
+mod grants;
+mod jobs;
+mod tenancy;
+
+use std::sync::Arc;
+
+use phiwatch_binlog::EventTime;
+use phiwatch_magento::Tenant;
+
+pub(crate) use jobs::Excuse;
+
+use crate::{
+    finding::{Key, Signal},
+    settings::Settings,
+    state::state_struct,
+    summary::{Note, Summary},
+};
+
+/// Memory of the exact rules.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Rules {
+    exports: exports::Exports,
+    copies: copies::Copies,
+    grants: grants::Grants,
+    jobs: jobs::Jobs,
+}
+
+/// Persons of a database that the engine has seen, by what the statistical side knows.
+pub(crate) trait Known {
+    /// Distinct persons ever seen in the database, estimated.
+    fn persons(&self, database: &Arc<str>) -> f64;
+}
+
+impl Rules {
+    /// Judges a committed transaction. The excuse is for the bulk rules.
+    pub(crate) fn judge(
+        &mut self,
+        summary: &Summary,
+        now: EventTime,
+        settings: &Settings,
+        known: &dyn Known,
+    ) -> (Vec<Signal>, Excuse) {
+        let mut signals = Vec::new();
+        let excuse = self.jobs.excuse(summary, now, settings, &mut signals);
+        self.exports.judge(summary, now, &mut signals);
+        self.copies.judge(summary, now, &excuse, known, &mut signals);
+        self.grants.judge(summary, now, &mut signals);
+        tenancy::judge(summary, &excuse, &mut signals);
+        control::judge(summary, &excuse, &mut signals);
+        (signals, excuse)
+    }
+}
+
+/// Key of a finding on a note's table.
+fn key(note: &Note, what: String) -> Key {
+    Key { database: named(&note.database), tenant: note.tenant, what }
+}
+
+/// A schema's name, if there is one.
+fn named(database: &Arc<str>) -> Option<Arc<str>> {
+    (!database.is_empty()).then(|| Arc::clone(database))
+}
+
+/// "website-2" or "no website" in a sentence.
+fn website(tenant: Tenant) -> String {
+    match tenant {
+        Tenant::Website(id) => format!("website {id}"),
+        Tenant::Global => "the admin scope".to_owned(),
+        Tenant::Unknown => "an unknown website".to_owned(),
+    }
+}
+
+/// "1 row", "2 rows".
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+state_struct!(Rules { exports, copies, grants, jobs });

@@ -1,0 +1,102 @@
+//! What the operator sets, as the engine uses it.
+
+use std::collections::BTreeSet;
+
+use phiwatch_binlog::EventTime;
+
+use crate::alert::{RuleId, Severity};
+
+/// Settings of the engine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Budget of the statistical rules, alerts a week over the whole deployment. Clamped to
+    /// 0.001..=1,000.
+    pub false_alerts_per_week: f64,
+    /// Findings below it are tracked, not told.
+    pub severity_min: Severity,
+    /// Rules that are tracked, not told.
+    pub rules_off: BTreeSet<RuleId>,
+    /// Announced maintenance.
+    pub maintenance: Vec<MaintenanceWindow>,
+    /// The shop's cron clock minus UTC, seconds.
+    pub time_zone_offset_secs: i32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            false_alerts_per_week: 1.0,
+            severity_min: Severity::Low,
+            rules_off: BTreeSet::new(),
+            maintenance: Vec::new(),
+            time_zone_offset_secs: 0,
+        }
+    }
+}
+
+/// An announced maintenance: bulk findings of its tables, in its hours and size, are severity 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaintenanceWindow {
+    /// Its name, told in the alert.
+    pub name: String,
+    /// Tables (without prefix) that it may write; empty = any.
+    pub tables: Vec<String>,
+    /// Start, seconds after midnight of the shop's clock.
+    pub from_secs: u32,
+    /// End, seconds after midnight of the shop's clock; at or before the start: of the next day.
+    pub until_secs: u32,
+    /// Rows that it may write in one occurrence.
+    pub rows_max: u64,
+    /// When it ends to apply.
+    pub expires: EventTime,
+}
+
+impl MaintenanceWindow {
+    /// The day (of its start) whose occurrence covers `time`, if one does.
+    pub(crate) fn occurrence(&self, time: EventTime, offset_secs: i32) -> Option<i64> {
+        const DAY: i64 = 86_400;
+        if time >= self.expires {
+            return None;
+        }
+        let local = time.secs() + i64::from(offset_secs);
+        let (day, second) = (local.div_euclid(DAY), local.rem_euclid(DAY));
+        let (from, until) = (i64::from(self.from_secs), i64::from(self.until_secs));
+        if from < until {
+            return (from..until).contains(&second).then_some(day);
+        }
+        if second >= from {
+            Some(day)
+        } else if second < until {
+            Some(day - 1)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(from_secs: u32, until_secs: u32, at_secs: i64, want: Option<i64>) {
+        let window = MaintenanceWindow {
+            name: "night".into(),
+            tables: Vec::new(),
+            from_secs,
+            until_secs,
+            rows_max: 1,
+            expires: EventTime(i64::MAX),
+        };
+        assert_eq!(window.occurrence(EventTime(at_secs * 1_000_000), 3600), want);
+    }
+
+    #[test]
+    fn hours_of_the_shops_clock() {
+        check(7_200, 10_800, 86_400 + 3_600, Some(1));
+        check(7_200, 10_800, 86_400 + 7_200, None);
+        check(82_800, 3_600, 2 * 86_400 - 3_600, Some(1));
+        check(82_800, 3_600, 86_400 + 79_200, Some(1));
+        check(82_800, 3_600, 86_400 + 7_200, None);
+    }
+}

@@ -1,0 +1,169 @@
+//! Life cycle of findings, transactions that do not commit, gaps.
+
+use std::sync::Arc;
+
+use phiwatch_binlog::{BinlogPosition, End, Gap, Malformed, Op, Xid};
+use phiwatch_detect::{Activity, MaintenanceWindow, RuleId, Settings, Severity};
+use phiwatch_magento::Observation;
+
+use crate::shop::{Run, Tx, at, check, row, short, site, tx};
+
+fn update(who: std::ops::Range<u64>) -> Vec<Observation> {
+    who.map(|n| row("customer_entity", Op::Update, site(1), n)).collect()
+}
+
+fn quiet(secs: i64) -> Tx {
+    tx(secs, Vec::new())
+}
+
+#[test]
+fn growth_updates_and_quiet_closes() {
+    let alerts = check(
+        &[
+            tx(0, update(0..100)),
+            tx(10, update(100..150)),
+            tx(20, update(150..300)),
+            quiet(599),
+            quiet(601),
+            quiet(20 + 7_200),
+        ],
+        &[
+            "bulk-change/website-1/3/create",
+            "bulk-change/website-1/3/update",
+            "bulk-change/website-1/3/close",
+        ],
+    );
+    assert_eq!(alerts.iter().map(|a| a.revision).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(alerts.iter().all(|alert| alert.uid == alerts[0].uid));
+    assert_eq!((alerts[1].time, alerts[2].time), (at(600), at(7_220)));
+    assert_eq!((alerts[2].first_seen, alerts[2].last_seen), (at(0), at(20)));
+    assert_eq!(alerts[2].subjects, (300, true));
+}
+
+#[test]
+fn rising_severity_is_told_at_once() {
+    check(
+        &[tx(0, update(0..100)), tx(1, update(100..900))],
+        &["bulk-change/website-1/3/create", "bulk-change/website-1/4/update"],
+    );
+}
+
+#[test]
+fn waiting_updates_are_told_when_files_end() {
+    let mut run = Run::new();
+    run.feed(&tx(0, update(0..100))).feed(&tx(1, update(100..300)));
+    assert_eq!(run.alerts.len(), 1);
+    run.engine.finish(&mut run.alerts);
+    assert_eq!((run.alerts[1].activity, run.alerts[1].time), (Activity::Update, at(600)));
+    run.engine.finish(&mut run.alerts);
+    assert_eq!(run.alerts.len(), 2);
+}
+
+#[test]
+fn evidence_is_the_first_and_the_last() {
+    let mut run = Run::new();
+    for n in 0..20 {
+        run.feed(&tx(n, update(n as u64 * 100..n as u64 * 100 + 100)));
+    }
+    run.feed(&quiet(9_000));
+    let last = run.alerts.last().unwrap();
+    let times: Vec<i64> = last.evidence.iter().map(|e| e.time.secs() - at(0).secs()).collect();
+    assert_eq!(times, [0, 1, 2, 3, 16, 17, 18, 19]);
+}
+
+#[test]
+fn only_commits_count() {
+    let xid = || Xid("X'61',X'',1".to_owned());
+    let big = |secs: i64, end: End| Tx { end, ..tx(secs, update(0..100)) };
+    let end = |secs: i64, end: End| Tx { end, ..quiet(secs) };
+    check(&[big(0, End::Rollback), big(1, End::Torn)], &[]);
+    check(&[big(0, End::XaPrepared(xid())), end(5, End::XaRollback(xid()))], &[]);
+    check(&[end(5, End::XaCommit(xid()))], &[]);
+    let alerts = check(
+        &[big(0, End::XaPrepared(xid())), end(5, End::XaCommit(xid()))],
+        &["bulk-change/website-1/3/create"],
+    );
+    assert_eq!(alerts[0].time, at(5));
+    assert_eq!(alerts[0].evidence[0].position.offset, 100);
+}
+
+#[test]
+fn rules_off_and_low_severities_are_withheld() {
+    let mut run =
+        Run::with(Settings { rules_off: [RuleId::BulkChange].into(), ..Settings::default() });
+    run.feed(&tx(0, update(0..900))).feed(&quiet(9_000));
+    assert!(run.alerts.is_empty());
+    assert_eq!(run.engine.stats().signals[&RuleId::BulkChange], 1);
+
+    let mut run = Run::with(Settings { severity_min: Severity::High, ..Settings::default() });
+    run.feed(&tx(0, update(0..100))).feed(&tx(1, update(100..900))).feed(&quiet(9_000));
+    assert_eq!(
+        short(&run.alerts),
+        ["bulk-change/website-1/4/create", "bulk-change/website-1/4/close",]
+    );
+    assert_eq!(run.alerts[0].revision, 0);
+}
+
+#[test]
+fn maintenance_windows_lower_what_fits_them() {
+    let window = MaintenanceWindow {
+        name: "merge".into(),
+        tables: vec!["customer_entity".into()],
+        from_secs: 3_600,
+        until_secs: 7_200,
+        rows_max: 1_000,
+        expires: at(90 * 86_400),
+    };
+    let settings = Settings {
+        maintenance: vec![window],
+        severity_min: Severity::Informational,
+        ..Settings::default()
+    };
+    let mut run = Run::with(settings);
+    run.feed(&tx(3_700, update(0..900)));
+    assert_eq!(short(&run.alerts), ["bulk-change/website-1/1/create"]);
+    assert_eq!(run.alerts[0].benign.as_deref(), Some("maintenance window merge"));
+    // More rows than it may write.
+    run.feed(&tx(3_800, update(0..900)));
+    assert_eq!(run.alerts[1].severity, Severity::Critical);
+    assert_eq!(run.alerts[1].benign, None);
+}
+
+#[test]
+fn late_transactions_are_judged_as_of_the_latest_time() {
+    let mut run = Run::new();
+    run.feed(&quiet(100)).feed(&tx(40, update(0..100)));
+    assert_eq!(run.alerts[0].time, at(100));
+    assert_eq!(run.engine.stats().late, 1);
+}
+
+#[test]
+fn gaps_of_one_kind_and_file_are_one_finding() {
+    let mut run = Run::new();
+    run.feed(&quiet(0));
+    let gap = |offset: u64, cause: Malformed| Gap {
+        at: BinlogPosition { file: Arc::from("binlog.000001"), offset },
+        bytes: 10,
+        gtid: None,
+        table: None,
+        cause,
+    };
+    let checksum = || Malformed::Checksum { found: 1, computed: 2 };
+    run.engine.gap(&gap(10, checksum()), &mut run.alerts);
+    run.engine.gap(&gap(20, checksum()), &mut run.alerts);
+    run.engine.gap(&gap(30, Malformed::Encrypted), &mut run.alerts);
+    let missing = BinlogPosition { file: Arc::from("binlog.000007"), offset: 4 };
+    run.engine.missing("uuid:1-40", &missing, &mut run.alerts);
+    run.feed(&quiet(86_400));
+    assert_eq!(
+        short(&run.alerts),
+        [
+            "coverage-gap/global/3/create",
+            "coverage-gap/global/3/create",
+            "coverage-gap/global/3/create",
+            "coverage-gap/global/3/update",
+        ]
+    );
+    assert_eq!(run.alerts[3].uid, run.alerts[0].uid);
+    assert!(run.alerts[2].message.contains("uuid:1-40"));
+}

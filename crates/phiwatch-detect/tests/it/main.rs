@@ -1,0 +1,14 @@
+//! The engine over made-up transactions.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "small made-up numbers, and tables of cases"
+)]
+
+mod checkpoint;
+mod findings;
+mod rules;
+mod shop;
+mod volume;
