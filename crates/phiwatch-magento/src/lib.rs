@@ -4,15 +4,39 @@
 //! Output: [`Observation`]s: what happened to whom, in closed terms and keyed tokens.
 //!
 //! # Invariants
-//! - No column value leaves this crate (canary test in the binary's crate).
+//! - No column value leaves this crate (canary test here and in the binary's crate).
 //! - What Magento looks like is data ([`Catalog`]), columns are found by name.
 //! - Unknown tenants give no verdict; they are counted ([`Fact::Unverified`]).
 //! - Pure: no files, sockets, clocks, randomness or hash order.
 
+mod binding;
+mod catalog;
+mod classifier;
+mod control;
+mod counters;
+mod emit;
+mod export;
+mod invariants;
+mod learn;
+mod map;
 mod observation;
+mod row;
+mod save;
+mod setting;
+mod settings;
+mod shop;
+mod sql;
+mod statements;
+mod token;
 
+pub use catalog::{Cascade, CascadeAction, Catalog, CatalogError, Shape};
+pub use classifier::Classifier;
+pub use counters::Counters;
 pub use observation::{
     AccountChange, CodeChange, ConfigChange, ConfigVerdict, CopyForm, CrossTenant, ExportEntity,
     Fact, ImportPhase, Observation, PhiClasses, Resource, Subject, TableClass, TableInfo, Tenant,
     Weight,
 };
+pub use save::RestoreError;
+pub use settings::{Limits, Settings, ShareScope};
+pub use token::TokenKey;

@@ -1,0 +1,296 @@
+//! A table map bound to the catalogue: which columns to read, and what each is for.
+//!
+//! Input: a table map with column names. Output: a projection and the places of columns in it.
+//!
+//! # Invariants
+//! - Columns are found by name, never by position; an absent one switches its part off.
+//! - At most [`COLUMNS_MAX`] columns are read; columns that rules need come before others.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use phiwatch_binlog::{Column, Table};
+
+use crate::{
+    Catalog, PhiClasses, TableClass, TableInfo,
+    catalog::{Entity, Path, Rule, Step, TableSpec},
+    row::{Slot, is_integer},
+    token,
+};
+
+/// Columns that are read of one table at most.
+pub(crate) const COLUMNS_MAX: usize = 128;
+/// Tables with more columns than this compare only those that the catalogue names.
+const COMPARED_WHOLE_MAX: usize = 64;
+/// Columns that one rule names at most.
+const KEYS_MAX: usize = 8;
+
+/// What the rows of a table are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A table of the catalogue.
+    Known(Option<Rule>),
+    /// Not in the catalogue, looks personal.
+    Copy {
+        classes: PhiClasses,
+        columns: u32,
+        /// Made by a statement that copies: flagged wherever it stands.
+        is_made: bool,
+    },
+}
+
+/// One version of a table, bound.
+#[derive(Debug)]
+pub(crate) struct Binding {
+    pub(crate) info: Arc<TableInfo>,
+    /// Index of its database's state.
+    pub(crate) shop: usize,
+    pub(crate) kind: Kind,
+    /// 0-based ordinals of the columns to read, ascending.
+    pub(crate) projection: Vec<u16>,
+    /// Those columns.
+    pub(crate) columns: Vec<Column>,
+    /// Of each, a fixed hash of its name; 0 = not compared (time stamps and the like).
+    pub(crate) names: Vec<u64>,
+    pub(crate) tenant: Vec<(Step, Slot)>,
+    pub(crate) subject: Vec<(Step, Slot)>,
+    pub(crate) defines: Option<(Entity, Slot)>,
+    keys: [Slot; KEYS_MAX],
+    /// Names of columns that a rule needs and the table does not have.
+    pub(crate) absent: Vec<String>,
+}
+
+impl Binding {
+    /// Place of the rule's `n`th column (see [`rule_columns`]).
+    pub(crate) fn key(&self, n: usize) -> Slot {
+        self.keys.get(n).copied().unwrap_or(Slot::OFF)
+    }
+
+    /// Binds a table of the catalogue. `info.name` is its name without prefix.
+    pub(crate) fn known(
+        table: &Table,
+        spec: &TableSpec,
+        info: Arc<TableInfo>,
+        shop: usize,
+    ) -> Self {
+        let mut builder = Builder::new(table);
+        let keys = spec.rule.map_or(&[][..], rule_columns);
+        builder.need(keys.iter().copied());
+        builder.paths(spec);
+        builder.take(spec.phi.keys().map(String::as_str), &spec.touch);
+        if info.class.is_personal() {
+            if table.columns.len() <= COMPARED_WHOLE_MAX {
+                builder.take(table.columns.iter().filter_map(|c| c.name.as_deref()), &spec.touch);
+            } else {
+                builder.take(spec.watch.iter().map(String::as_str), &spec.touch);
+            }
+        }
+        let kind = Kind::Known(spec.rule);
+        builder.finish(info, shop, kind, keys, spec)
+    }
+
+    /// Binds a table outside the catalogue whose columns look personal. `source`: the catalogue
+    /// table that it was made from, if a statement said so.
+    pub(crate) fn copy(
+        table: &Table,
+        catalog: &Catalog,
+        source: Option<&TableSpec>,
+        info: Arc<TableInfo>,
+        shop: usize,
+    ) -> Self {
+        let guessed = guess(table, catalog);
+        let spec = source.unwrap_or(&guessed);
+        let shape = catalog.shape(table.columns.iter().filter_map(|column| column.name.as_deref()));
+        let mut builder = Builder::new(table);
+        builder.paths(spec);
+        let kind =
+            Kind::Copy { classes: info.phi, columns: shape.columns, is_made: source.is_some() };
+        let mut bound = builder.finish(info, shop, kind, &[], spec);
+        bound.absent.clear();
+        bound
+    }
+}
+
+/// What the columns of an unknown table probably lead to.
+fn guess(table: &Table, catalog: &Catalog) -> TableSpec {
+    let path = |step, column: &str| Path { step, column: column.to_owned() };
+    let mut subject = vec![path(Step::Entity(Entity::Customer), "customer_id")];
+    let names = table.columns.iter().filter_map(|column| column.name.as_deref());
+    let email =
+        names.into_iter().find(|name| catalog.column_classes(name).contains(PhiClasses::EMAIL));
+    subject.extend(email.map(|name| path(Step::Email, name)));
+    TableSpec {
+        class: TableClass::Unknown,
+        rule: None,
+        tenant: vec![
+            path(Step::Website, "website_id"),
+            path(Step::Store, "store_id"),
+            path(Step::Entity(Entity::Customer), "customer_id"),
+            path(Step::Entity(Entity::Order), "order_id"),
+        ],
+        subject,
+        defines: None,
+        touch: Vec::new(),
+        watch: Vec::new(),
+        is_grid: false,
+        is_mark: false,
+        phi: std::collections::BTreeMap::new(),
+    }
+}
+
+struct Builder<'a> {
+    table: &'a Table,
+    chosen: BTreeSet<u16>,
+    absent: BTreeSet<String>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(table: &'a Table) -> Self {
+        Self { table, chosen: BTreeSet::new(), absent: BTreeSet::new() }
+    }
+
+    fn ordinal(&self, name: &str) -> Option<u16> {
+        let is_it = |column: &Column| {
+            column.name.as_deref().is_some_and(|known| known.eq_ignore_ascii_case(name))
+        };
+        self.table.columns.iter().position(is_it).and_then(|at| u16::try_from(at).ok())
+    }
+
+    fn choose(&mut self, ordinal: u16) {
+        if self.chosen.len() < COLUMNS_MAX {
+            self.chosen.insert(ordinal);
+        }
+    }
+
+    /// Columns that a rule cannot do without.
+    fn need<'b>(&mut self, names: impl Iterator<Item = &'b str>) {
+        for name in names {
+            if let Some(ordinal) = self.ordinal(name) {
+                self.choose(ordinal);
+            } else {
+                self.absent.insert(name.to_owned());
+            }
+        }
+    }
+
+    fn paths(&mut self, spec: &TableSpec) {
+        let paths = spec.tenant.iter().chain(&spec.subject).chain(&spec.defines);
+        let names: Vec<&str> = paths.map(|path| path.column.as_str()).collect();
+        self.need(names.into_iter());
+    }
+
+    /// Columns to compare, except those whose change is no edit.
+    fn take<'b>(&mut self, names: impl Iterator<Item = &'b str>, touch: &[String]) {
+        for name in names {
+            if touch.iter().any(|touch| touch.eq_ignore_ascii_case(name)) {
+                continue;
+            }
+            if let Some(ordinal) = self.ordinal(name) {
+                self.choose(ordinal);
+            }
+        }
+    }
+
+    fn slot(&self, name: &str) -> Slot {
+        let place = self
+            .ordinal(name)
+            .and_then(|ordinal| self.chosen.iter().position(|chosen| *chosen == ordinal));
+        place.and_then(|place| u16::try_from(place).ok()).map_or(Slot::OFF, Slot)
+    }
+
+    fn path(&mut self, path: &Path) -> Option<(Step, Slot)> {
+        let slot = self.slot(&path.column);
+        let column = self.ordinal(&path.column).map(|at| &self.table.columns[usize::from(at)])?;
+        if path.step != Step::Email && !is_integer(column.ty) {
+            self.absent.insert(path.column.clone());
+            return None;
+        }
+        (slot != Slot::OFF).then_some((path.step, slot))
+    }
+
+    fn finish(
+        mut self,
+        info: Arc<TableInfo>,
+        shop: usize,
+        kind: Kind,
+        keys: &[&str],
+        spec: &TableSpec,
+    ) -> Binding {
+        let tenant = spec.tenant.iter().filter_map(|path| self.path(path)).collect();
+        let subject = spec.subject.iter().filter_map(|path| self.path(path)).collect();
+        let defines = spec.defines.as_ref().and_then(|path| match self.path(path)? {
+            (Step::Entity(entity), slot) => Some((entity, slot)),
+            (Step::Website | Step::Store | Step::Email, _) => None,
+        });
+        let mut slots = [Slot::OFF; KEYS_MAX];
+        for (slot, name) in slots.iter_mut().zip(keys) {
+            *slot = self.slot(name);
+        }
+        let projection: Vec<u16> = self.chosen.iter().copied().collect();
+        let columns: Vec<Column> =
+            projection.iter().map(|at| self.table.columns[usize::from(*at)].clone()).collect();
+        let names = columns.iter().map(|column| name_hash(column, &spec.touch)).collect();
+        let absent = self.absent.into_iter().collect();
+        Binding {
+            info,
+            shop,
+            kind,
+            projection,
+            columns,
+            names,
+            tenant,
+            subject,
+            defines,
+            keys: slots,
+            absent,
+        }
+    }
+}
+
+fn name_hash(column: &Column, touch: &[String]) -> u64 {
+    let name = column.name.as_deref().unwrap_or_default();
+    if touch.iter().any(|touch| touch.eq_ignore_ascii_case(name)) {
+        return 0;
+    }
+    token::fixed(name.to_ascii_lowercase().as_bytes()).max(1)
+}
+
+/// Columns that a rule reads, in the order in which its code names them.
+pub(crate) fn rule_columns(rule: Rule) -> &'static [&'static str] {
+    match rule {
+        Rule::Customer => &["entity_id", "website_id", "store_id", "email"],
+        Rule::CustomerAttribute | Rule::AddressAttribute => &["entity_id", "attribute_id"],
+        Rule::Address => &["entity_id", "parent_id"],
+        Rule::CustomerGrid => &["entity_id", "website_id"],
+        Rule::Order => &["entity_id", "store_id", "customer_id", "customer_email"],
+        Rule::OrderAddress => &["parent_id", "customer_id", "customer_address_id"],
+        Rule::OrderChild | Rule::OrderChildGrid => &["order_id", "store_id"],
+        Rule::OrderGrid => &["entity_id", "store_id", "customer_id"],
+        Rule::Quote => &["entity_id", "store_id", "customer_id"],
+        Rule::QuoteChild => &["quote_id"],
+        Rule::Newsletter | Rule::Reviewer => &["store_id", "customer_id"],
+        Rule::WishlistItem => &["store_id", "wishlist_id"],
+        Rule::VaultToken | Rule::PersistentSession => &["customer_id", "website_id"],
+        Rule::Rma => &["order_id", "store_id", "customer_id"],
+        Rule::CompanyMember => &["customer_id", "company_id"],
+        Rule::StoreWebsite => &["website_id"],
+        Rule::StoreGroup => &["group_id", "website_id"],
+        Rule::Store => &["store_id", "website_id", "group_id"],
+        Rule::Setting => &["scope", "scope_id", "path", "value"],
+        Rule::AdminUser => &["user_id", "email", "password", "is_active"],
+        Rule::AdminPassword => &["user_id"],
+        Rule::Role => &["role_id", "parent_id", "role_type", "user_id", "user_type"],
+        Rule::Permission => &["role_id", "resource_id", "permission"],
+        Rule::Integration => &["integration_id", "status"],
+        Rule::OauthToken => &["entity_id", "customer_id", "type"],
+        Rule::TwoFactor => &["user_id", "encoded_config", "encoded_providers"],
+        Rule::UserExpiration => &["user_id"],
+        Rule::EntityType => &["entity_type_id", "entity_type_code"],
+        Rule::Attribute => &["entity_type_id", "attribute_code"],
+        Rule::QueueMessage => &["id", "topic_name", "body"],
+        Rule::QueueStatus => &["message_id", "status"],
+        Rule::Inbox => &["title"],
+        Rule::ImportData => &["entity", "data"],
+        Rule::ImportHistory => &["summary"],
+        Rule::Content => &["content", "layout_update_xml"],
+    }
+}

@@ -1,0 +1,517 @@
+//! Row changes and statements to observations: the crate's front.
+//!
+//! Input: tables, row changes, statements and ends of transactions, in binlog order. Output:
+//! projections for the decoder, and [`Observation`]s.
+//!
+//! # Invariants
+//! - An invariant is judged by what was known before the row; then the row is learned.
+//! - No allocation per row of a known table, except where a fact needs words.
+//! - Memory is bounded by [`crate::Limits`] and [`REMEMBERED_MAX`](crate::shop::REMEMBERED_MAX).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use phiwatch_binlog::{
+    Column, End, Op, Plan, Projection, RowChange, Statement, Table, Transaction,
+};
+
+use crate::{
+    Catalog, CopyForm, Counters, Fact, Observation, PhiClasses, Settings, Subject, TableClass,
+    TableInfo, Tenant, TokenKey,
+    binding::{Binding, Kind},
+    catalog::{Entity, Rule, Step},
+    control::Control,
+    emit::Emit,
+    invariants,
+    map::{NO_CUSTOMER, Owner},
+    row::{Field, Row, Slot},
+    shop::{Shop, Site, narrow, site_of_website_column},
+    statements::{self, table_info},
+    token::{self, Tokens},
+};
+
+/// Handle of tables that are not examined.
+const NO_BINDING: u32 = u32::MAX;
+
+/// All columns of a bound table and its handle.
+type Version = (Vec<Column>, u32);
+
+/// State of all databases.
+#[derive(Debug, Default)]
+pub(crate) struct Shops {
+    pub(crate) list: Vec<Shop>,
+    by_name: BTreeMap<Arc<str>, usize>,
+}
+
+impl Shops {
+    pub(crate) fn find(&self, database: &str) -> Option<&Shop> {
+        self.by_name.get(database).map(|at| &self.list[*at])
+    }
+
+    pub(crate) fn find_mut(&mut self, database: &str) -> Option<&mut Shop> {
+        self.by_name.get(database).map(|at| &mut self.list[*at])
+    }
+
+    /// The state of a database, new if there is none; none at the limit.
+    pub(crate) fn open(&mut self, database: &str, settings: &Settings) -> Option<&mut Shop> {
+        self.index(database, settings).map(|at| &mut self.list[at])
+    }
+
+    fn index(&mut self, database: &str, settings: &Settings) -> Option<usize> {
+        if let Some(at) = self.by_name.get(database) {
+            return Some(*at);
+        }
+        if self.list.len() >= settings.limits.databases_max as usize {
+            return None;
+        }
+        let shop = Shop::new(database, settings);
+        let at = self.list.len();
+        self.by_name.insert(Arc::clone(&shop.database), at);
+        self.list.push(shop);
+        Some(at)
+    }
+}
+
+/// Turns row changes and statements into observations.
+#[derive(Debug)]
+pub struct Classifier {
+    catalog: Arc<Catalog>,
+    pub(crate) settings: Settings,
+    tokens: Tokens,
+    pub(crate) shops: Shops,
+    bindings: Vec<Binding>,
+    /// Versions of a table that are bound, with all its columns.
+    bound: BTreeMap<(Arc<str>, Arc<str>), Vec<Version>>,
+    /// Catalogue tables whose columns have no names.
+    names_missing: BTreeSet<(Arc<str>, Arc<str>)>,
+    absent: BTreeSet<(Arc<str>, String)>,
+    nothing: Arc<TableInfo>,
+    counters: Counters,
+}
+
+impl Classifier {
+    /// A classifier that has seen nothing.
+    #[must_use]
+    pub fn new(catalog: Arc<Catalog>, settings: Settings, key: &TokenKey) -> Self {
+        let nothing = TableInfo {
+            database: "".into(),
+            name: "".into(),
+            class: TableClass::Unknown,
+            phi: PhiClasses::default(),
+            is_grid: false,
+        };
+        Self {
+            catalog,
+            settings,
+            tokens: Tokens::new(key),
+            shops: Shops::default(),
+            bindings: Vec::new(),
+            bound: BTreeMap::new(),
+            names_missing: BTreeSet::new(),
+            absent: BTreeSet::new(),
+            nothing: Arc::new(nothing),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Counts of what was seen and what could not be judged.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.counters.clone();
+        counters.ids_dropped = self.shops.list.iter().map(|shop| shop.dropped).sum();
+        counters
+    }
+
+    /// Catalogue tables (database, name without prefix) whose columns have no names: nothing in
+    /// them is examined.
+    pub fn names_missing(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.names_missing.iter().map(|(database, table)| (&**database, &**table))
+    }
+
+    /// Columns (table without prefix, column) that rules want and the shop does not have: the
+    /// part of the rule that needs them is off.
+    pub fn absent_columns(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.absent.iter().map(|(table, column)| (&**table, column.as_str()))
+    }
+
+    /// Databases that look like a shop, in order of names.
+    pub fn shops(&self) -> impl Iterator<Item = &str> {
+        let shops = self.shops.by_name.iter();
+        shops.filter(|(_, at)| self.shops.list[**at].is_shop).map(|(name, _)| &**name)
+    }
+
+    /// A table map: which columns to read. The plan's handle is good for as long as the process
+    /// runs.
+    pub fn table(&mut self, table: &Table) -> Plan {
+        let ignore = Plan { projection: Projection::Ignore, handle: NO_BINDING };
+        if !self.is_examined(&table.database) {
+            return ignore;
+        }
+        let prefix = &self.settings.table_prefix;
+        let info = table_info(&self.catalog, prefix, &table.database, &table.name);
+        let is_known = info.class != TableClass::Unknown;
+        if !is_known && self.catalog.is_noise(&info.name) {
+            return ignore;
+        }
+        let key = (Arc::clone(&table.database), Arc::clone(&table.name));
+        let copied = self.copied_from(&table.database, &info.name);
+        if let Some(versions) = self.bound.get(&key)
+            && let Some((_, handle)) = versions.iter().find(|(columns, handle)| {
+                *columns == table.columns && self.is_same_source(*handle, copied.is_some())
+            })
+        {
+            return self.plan(*handle);
+        }
+        if table.columns.iter().all(|column| column.name.is_none()) {
+            if is_known || !self.catalog.is_rebuilt(&info.name) {
+                self.without_names(&info, is_known);
+            }
+            return ignore;
+        }
+        let Some(binding) = self.bind(table, info, copied.as_deref()) else { return ignore };
+        if self.bindings.len() >= self.settings.limits.tables_max as usize {
+            self.counters.tables_refused += 1;
+            return ignore;
+        }
+        for column in &binding.absent {
+            self.absent.insert((Arc::clone(&binding.info.name), column.clone()));
+        }
+        let handle = u32::try_from(self.bindings.len()).unwrap_or(NO_BINDING);
+        self.bindings.push(binding);
+        self.bound.entry(key).or_default().push((table.columns.clone(), handle));
+        self.plan(handle)
+    }
+
+    fn is_examined(&self, database: &str) -> bool {
+        let system = ["mysql", "sys", "performance_schema", "information_schema"];
+        let databases = &self.settings.databases;
+        !system.contains(&database)
+            && (databases.is_empty() || databases.iter().any(|name| name == database))
+    }
+
+    fn copied_from(&self, database: &str, table: &str) -> Option<Arc<str>> {
+        self.shops.find(database)?.copies.get(table).map(Arc::clone)
+    }
+
+    fn is_same_source(&self, handle: u32, is_made: bool) -> bool {
+        let kind = self.bindings.get(handle as usize).map(|binding| binding.kind);
+        match kind {
+            Some(Kind::Copy { is_made: was_made, .. }) => was_made == is_made,
+            Some(Kind::Known(_)) => true,
+            None => false,
+        }
+    }
+
+    fn plan(&self, handle: u32) -> Plan {
+        let columns = self.bindings.get(handle as usize).map(|binding| binding.projection.clone());
+        Plan { projection: Projection::Columns(columns.unwrap_or_default()), handle }
+    }
+
+    fn without_names(&mut self, info: &TableInfo, is_known: bool) {
+        if is_known {
+            let key = (Arc::clone(&info.database), Arc::clone(&info.name));
+            self.names_missing.insert(key);
+        }
+        self.counters.tables_without_names += 1;
+    }
+
+    /// Binds a table; none if nothing in its rows matters.
+    fn bind(&mut self, table: &Table, info: TableInfo, source: Option<&str>) -> Option<Binding> {
+        let catalog = Arc::clone(&self.catalog);
+        let names = || table.columns.iter().filter_map(|column| column.name.as_deref());
+        let Some(at) = self.shops.index(&table.database, &self.settings) else {
+            self.counters.tables_refused += 1;
+            return None;
+        };
+        if let Some(spec) = catalog.spec(&info.name).filter(|_| info.class != TableClass::Unknown) {
+            self.shops.list[at].is_shop |= spec.is_mark;
+            let is_silent = info.class == TableClass::Control && spec.rule.is_none();
+            return (!is_silent).then(|| Binding::known(table, spec, Arc::new(info), at));
+        }
+        let shape = catalog.shape(names());
+        if !shape.is_personal() && source.is_none() {
+            return None;
+        }
+        let info = Arc::new(TableInfo { phi: shape.classes, ..info });
+        let spec = source.and_then(|source| catalog.spec(source));
+        Some(Binding::copy(table, &catalog, spec, info, at))
+    }
+
+    /// A transaction begins.
+    pub fn begin(&mut self, _transaction: &Transaction) {}
+
+    /// One row change; pushes its observations, if it gives any.
+    pub fn row(
+        &mut self,
+        _transaction: &Transaction,
+        change: &RowChange<'_>,
+        out: &mut Vec<Observation>,
+    ) {
+        let Some(binding) = self.bindings.get(change.handle as usize) else { return };
+        let Some(shop) = self.shops.list.get_mut(binding.shop) else { return };
+        let row = Row::new(change, &binding.columns);
+        let mut work = Work {
+            catalog: &self.catalog,
+            settings: &self.settings,
+            tokens: &self.tokens,
+            binding,
+            row: &row,
+            shop,
+            counters: &mut self.counters,
+        };
+        work.run(change, out);
+        self.counters.undecodable_cells += row.undecodable();
+    }
+
+    /// A statement; pushes its observations, if it gives any.
+    pub fn statement(
+        &mut self,
+        _transaction: &Transaction,
+        statement: &Statement<'_>,
+        out: &mut Vec<Observation>,
+    ) {
+        let base = Observation {
+            offset: statement.offset,
+            statement: 0,
+            table: Arc::clone(&self.nothing),
+            op: None,
+            tenant: Tenant::Global,
+            subject: None,
+            columns_changed: 0,
+            is_touch: false,
+            fact: None,
+        };
+        let mut judge = statements::Judge {
+            catalog: &self.catalog,
+            settings: &self.settings,
+            shops: &mut self.shops,
+            statement,
+            emit: Emit { base, out, is_first: true },
+        };
+        judge.run();
+    }
+
+    /// A transaction, or a piece of it, ended.
+    pub fn end(&mut self, _transaction: &Transaction, end: &End) {
+        let committed = matches!(end, End::Commit | End::XaPrepared(_) | End::XaCommit(_));
+        for shop in &mut self.shops.list {
+            shop.end(committed);
+        }
+    }
+}
+
+/// One row of one binding.
+struct Work<'a> {
+    catalog: &'a Catalog,
+    settings: &'a Settings,
+    tokens: &'a Tokens,
+    binding: &'a Binding,
+    row: &'a Row<'a>,
+    shop: &'a mut Shop,
+    counters: &'a mut Counters,
+}
+
+impl Work<'_> {
+    fn run(&mut self, change: &RowChange<'_>, out: &mut Vec<Observation>) {
+        let binding = self.binding;
+        let fact = match binding.kind {
+            Kind::Known(Some(rule)) if binding.info.class == TableClass::Control => {
+                self.counters.add_row(binding.info.class);
+                return self.control(rule, change, out);
+            }
+            Kind::Known(rule) => rule.and_then(|rule| self.verdict(rule)),
+            Kind::Copy { classes, columns, is_made } => {
+                if !is_made && self.is_migration() {
+                    self.counters.migration_rows += 1;
+                    return;
+                }
+                if !is_made && !self.shop.is_shop {
+                    return;
+                }
+                let form = CopyForm::RowUnknownTable;
+                Some(Fact::Copy { form, classes, columns, sources: Vec::new() })
+            }
+        };
+        self.counters.add_row(binding.info.class);
+        let tenant = self.tenant();
+        self.counters.tenant_unknown_rows += u64::from(tenant == Tenant::Unknown);
+        let mut observation = self.base(change, tenant);
+        observation.subject = if binding.info.is_grid { None } else { self.subject() };
+        observation.fact = fact;
+        for index in self.row.changed() {
+            observation.columns_changed =
+                observation.columns_changed.wrapping_add(binding.names[index]);
+        }
+        observation.is_touch = change.op == Op::Update && observation.columns_changed == 0;
+        out.push(observation);
+        self.learn();
+    }
+
+    fn base(&self, change: &RowChange<'_>, tenant: Tenant) -> Observation {
+        Observation {
+            offset: change.offset,
+            statement: change.statement,
+            table: Arc::clone(&self.binding.info),
+            op: Some(change.op),
+            tenant,
+            subject: None,
+            columns_changed: 0,
+            is_touch: false,
+            fact: None,
+        }
+    }
+
+    fn control(&mut self, rule: Rule, change: &RowChange<'_>, out: &mut Vec<Observation>) {
+        let base = self.base(change, Tenant::Global);
+        let mut control = Control {
+            catalog: self.catalog,
+            settings: self.settings,
+            binding: self.binding,
+            row: self.row,
+            shop: self.shop,
+            emit: Emit { base, out, is_first: true },
+        };
+        control.run(rule);
+    }
+
+    /// Whether the table is the shadow of a known one in an online schema change.
+    fn is_migration(&self) -> bool {
+        let name = &self.binding.info.name;
+        self.catalog.migrated(name, &self.settings.table_prefix).is_some()
+    }
+
+    fn verdict(&mut self, rule: Rule) -> Option<Fact> {
+        let judge = invariants::Judge {
+            binding: self.binding,
+            row: self.row,
+            shop: self.shop,
+            tokens: self.tokens,
+            is_shared: self.shop.is_shared(self.settings),
+        };
+        let fact = judge.verdict(rule).into_fact();
+        match &fact {
+            Some(Fact::CrossTenant(breach)) => {
+                self.counters.cross_tenant[usize::from(breach.invariant)] += 1;
+            }
+            Some(Fact::Unverified(invariant)) => {
+                self.counters.unverified[usize::from(*invariant)] += 1;
+            }
+            _ => {}
+        }
+        fact
+    }
+
+    fn site(&self, step: Step, slot: Slot) -> Site {
+        let field = self.row.now(slot);
+        match step {
+            Step::Website => site_of_website_column(field),
+            Step::Store => self.shop.site_of_store(field),
+            Step::Entity(entity) => self.shop.site_of(entity, field),
+            Step::Email => Site::Exempt,
+        }
+    }
+
+    /// The first website on the tenant path; the admin scope if a column says 0; else unknown.
+    fn tenant(&self) -> Tenant {
+        let mut is_admin = false;
+        for (step, slot) in &self.binding.tenant {
+            if let Site::Is(website) = self.site(*step, *slot) {
+                return Tenant::Website(website);
+            }
+            is_admin |=
+                matches!(step, Step::Website | Step::Store) && self.row.now(*slot) == Field::Is(0);
+        }
+        let has_none = self.binding.tenant.is_empty() && self.binding.info.class.is_personal();
+        if is_admin || has_none { Tenant::Global } else { Tenant::Unknown }
+    }
+
+    /// The customer on the subject path, 0 for a guest; none if the path says nothing.
+    fn customer(&self) -> Option<u32> {
+        let mut is_guest = false;
+        for (step, slot) in &self.binding.subject {
+            let Step::Entity(entity) = step else { continue };
+            let field = self.row.now(*slot);
+            if *entity == Entity::Customer {
+                match field.key() {
+                    Some(customer) => return Some(customer),
+                    None => is_guest |= field != Field::Absent,
+                }
+                continue;
+            }
+            match field.key().and_then(|id| self.shop.owner(*entity, id)).map(|o| o.customer) {
+                None | Some(NO_CUSTOMER) => {}
+                Some(0) => is_guest = true,
+                Some(customer) => return Some(customer),
+            }
+        }
+        is_guest.then_some(0)
+    }
+
+    fn subject(&self) -> Option<Subject> {
+        if let Some(customer) = self.customer().filter(|customer| *customer != 0) {
+            return Some(token::customer(self.shop.hash, u64::from(customer)));
+        }
+        let emails = self.binding.subject.iter().filter(|(step, _)| *step == Step::Email);
+        let mut texts = emails.filter_map(|(_, slot)| self.row.text_now(*slot));
+        texts.find_map(|address| self.tokens.email(&address))
+    }
+
+    /// Learns whose the row's entity is.
+    fn learn(&mut self) {
+        let Some((entity, slot)) = self.binding.defines else { return };
+        let Some(id) = self.row.now(slot).key() else { return };
+        if self.row.op == Op::Delete {
+            self.shop.forget_later(entity, id);
+            return;
+        }
+        let known = self.shop.owner(entity, id);
+        let owner = self.owner(entity, known.unwrap_or(Owner::UNKNOWN));
+        if self.row.op == Op::Create {
+            self.shop.keep(entity, id);
+        }
+        if owner.is_some_and(|owner| known != Some(owner)) {
+            let owner = owner.unwrap_or(Owner::UNKNOWN);
+            self.shop.learn(entity, id, owner, self.settings.limits.ids_max);
+        }
+    }
+
+    /// The owner after the row; none if nothing is known of it.
+    fn owner(&self, entity: Entity, mut owner: Owner) -> Option<Owner> {
+        let mut is_known = owner != Owner::UNKNOWN;
+        if entity == Entity::Customer {
+            if owner.customer == NO_CUSTOMER {
+                owner.customer = 0;
+            }
+            let email = self.row.text_now(self.binding.key(3));
+            if let Some(check) = email.filter(|_| self.row.is_written(self.binding.key(3))) {
+                owner.customer = self.tokens.email_check(&check).unwrap_or(0);
+            }
+        } else if let Some(customer) = self.customer() {
+            owner.customer = customer;
+            is_known = true;
+        }
+        for (step, slot) in &self.binding.tenant {
+            let field = self.row.now(*slot);
+            match step {
+                Step::Website if field != Field::Absent => {
+                    owner.website = narrow(field.id());
+                    is_known = true;
+                }
+                Step::Store if field != Field::Absent => {
+                    owner.store = narrow(field.id());
+                    is_known = true;
+                }
+                Step::Entity(parent) if *parent != entity && owner.store == crate::map::NO_SITE => {
+                    if let Some(of) = field.key().and_then(|id| self.shop.owner(*parent, id)) {
+                        owner.store = of.store;
+                        is_known = true;
+                    }
+                }
+                Step::Website | Step::Store | Step::Entity(_) | Step::Email => {}
+            }
+        }
+        is_known.then_some(owner)
+    }
+}

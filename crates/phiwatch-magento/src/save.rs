@@ -1,0 +1,244 @@
+//! Learned maps to bytes and back, for checkpoints.
+//!
+//! Format: `PWM`, a version byte, then per database in order of names its parts; numbers are
+//! LEB128, ids are differences to the one before.
+//!
+//! # Invariants
+//! - Same state, same bytes. Bytes of another version or damaged ones are refused whole: the state
+//!   is as before then.
+//! - No allocation is larger than the bytes that stand for it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    Classifier,
+    catalog::Entity,
+    map::Owner,
+    shop::{REMEMBERED_MAX, Shop},
+};
+
+const MAGIC: &[u8; 3] = b"PWM";
+const VERSION: u8 = 1;
+
+/// Saved state that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// Not written by this program, or cut off, or damaged.
+    #[error("saved tenant maps are damaged at byte {at}")]
+    Damaged {
+        /// Bytes from the start.
+        at: usize,
+    },
+    /// Written by another version.
+    #[error("saved tenant maps have format {found}, expected {VERSION}")]
+    Version {
+        /// The format's number.
+        found: u8,
+    },
+}
+
+impl Classifier {
+    /// What was learned, as bytes; equal states give equal bytes. Call it between transactions.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.push(VERSION);
+        let mut shops: Vec<&Shop> = self.shops.list.iter().collect();
+        shops.sort_by(|a, b| a.database.cmp(&b.database));
+        number(&mut out, shops.len() as u64);
+        for shop in shops {
+            save_shop(&mut out, shop);
+        }
+        out
+    }
+
+    /// Takes back what [`Self::save`] gave, in place of what is known of the same databases.
+    ///
+    /// # Errors
+    /// The bytes are damaged or of another version; nothing is changed then.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), RestoreError> {
+        let mut input = Input { bytes, at: 0 };
+        if input.take(3)? != MAGIC {
+            return Err(RestoreError::Damaged { at: 0 });
+        }
+        let found = input.byte()?;
+        if found != VERSION {
+            return Err(RestoreError::Version { found });
+        }
+        let mut shops = Vec::new();
+        for _ in 0..input.number()? {
+            shops.push(self.restore_shop(&mut input)?);
+        }
+        if input.at != bytes.len() {
+            return Err(RestoreError::Damaged { at: input.at });
+        }
+        for shop in shops {
+            let database = Arc::clone(&shop.database);
+            if let Some(known) = self.shops.open(&database, &self.settings) {
+                *known = shop;
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_shop(&self, input: &mut Input<'_>) -> Result<Shop, RestoreError> {
+        let database = input.text()?;
+        let mut shop = Shop::new(database, &self.settings);
+        let flags = input.byte()?;
+        shop.is_shop |= flags & 1 == 1;
+        shop.is_shared = (flags & 2 == 2).then_some(flags & 4 == 4);
+        shop.dropped = input.number()?;
+        for place in 0..2 {
+            let id = input.small()?;
+            shop.entity_types[place] = (id != 0).then_some(id);
+        }
+        for _ in 0..input.number()? {
+            let (store, website) = (input.small()?, input.small()?);
+            shop.stores.insert(store, website);
+        }
+        let mut id = 0_u64;
+        for _ in 0..input.number()? {
+            id = id.wrapping_add(input.number()?);
+            if shop.exports.len() < REMEMBERED_MAX {
+                shop.exports.insert(id);
+            }
+        }
+        let mut copies = BTreeMap::new();
+        for _ in 0..input.number()? {
+            let (to, from) = (input.text()?, input.text()?);
+            copies.insert(Arc::from(to), Arc::from(from));
+        }
+        shop.copies = copies;
+        for entity in Entity::ALL {
+            self.restore_owners(input, &mut shop, entity)?;
+        }
+        Ok(shop)
+    }
+
+    fn restore_owners(
+        &self,
+        input: &mut Input<'_>,
+        shop: &mut Shop,
+        entity: Entity,
+    ) -> Result<(), RestoreError> {
+        let mut id = 0_u32;
+        for _ in 0..input.number()? {
+            let at = input.at;
+            id = id.checked_add(input.small()?).ok_or(RestoreError::Damaged { at })?;
+            let customer = input.small()?.wrapping_sub(1);
+            let (store, website) = (input.site()?, input.site()?);
+            let owner = Owner { customer, store, website };
+            shop.learn(entity, id, owner, self.settings.limits.ids_max);
+        }
+        Ok(())
+    }
+}
+
+fn save_shop(out: &mut Vec<u8>, shop: &Shop) {
+    text(out, &shop.database);
+    let flags = u8::from(shop.is_shop)
+        | u8::from(shop.is_shared.is_some()) << 1
+        | u8::from(shop.is_shared == Some(true)) << 2;
+    out.push(flags);
+    number(out, shop.dropped);
+    for id in shop.entity_types {
+        number(out, u64::from(id.unwrap_or(0)));
+    }
+    number(out, shop.stores.len() as u64);
+    for (store, website) in &shop.stores {
+        number(out, u64::from(*store));
+        number(out, u64::from(*website));
+    }
+    number(out, shop.exports.len() as u64);
+    let mut last = 0;
+    for id in &shop.exports {
+        number(out, id - last);
+        last = *id;
+    }
+    number(out, shop.copies.len() as u64);
+    for (to, from) in &shop.copies {
+        text(out, to);
+        text(out, from);
+    }
+    for owners in &shop.owners {
+        number(out, owners.len());
+        let mut last = 0;
+        for (id, owner) in owners.iter() {
+            number(out, u64::from(id - last));
+            last = id;
+            // Shifted by one, so that "not known" (the largest value) takes one byte.
+            number(out, u64::from(owner.customer.wrapping_add(1)));
+            number(out, u64::from(owner.store.wrapping_add(1)));
+            number(out, u64::from(owner.website.wrapping_add(1)));
+        }
+    }
+}
+
+fn number(out: &mut Vec<u8>, mut value: u64) {
+    loop {
+        let [low, ..] = value.to_le_bytes();
+        value >>= 7;
+        if value == 0 {
+            out.push(low & 0x7f);
+            return;
+        }
+        out.push(low | 0x80);
+    }
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    number(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+struct Input<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Input<'a> {
+    fn damaged(&self) -> RestoreError {
+        RestoreError::Damaged { at: self.at }
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], RestoreError> {
+        let end = self.at.checked_add(len).ok_or_else(|| self.damaged())?;
+        let part = self.bytes.get(self.at..end).ok_or_else(|| self.damaged())?;
+        self.at = end;
+        Ok(part)
+    }
+
+    fn byte(&mut self) -> Result<u8, RestoreError> {
+        let damaged = self.damaged();
+        self.take(1)?.first().copied().ok_or(damaged)
+    }
+
+    fn number(&mut self) -> Result<u64, RestoreError> {
+        let mut value = 0;
+        for shift in (0..63).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        let byte = self.byte()?;
+        if byte > 1 { Err(self.damaged()) } else { Ok(value | u64::from(byte) << 63) }
+    }
+
+    fn small(&mut self) -> Result<u32, RestoreError> {
+        let damaged = self.damaged();
+        u32::try_from(self.number()?).map_err(|_| damaged)
+    }
+
+    fn site(&mut self) -> Result<u16, RestoreError> {
+        let damaged = self.damaged();
+        u16::try_from(self.number()?).map(|site| site.wrapping_sub(1)).map_err(|_| damaged)
+    }
+
+    fn text(&mut self) -> Result<&'a str, RestoreError> {
+        let damaged = self.damaged();
+        let len = usize::try_from(self.number()?).map_err(|_| damaged.clone())?;
+        std::str::from_utf8(self.take(len)?).map_err(|_| damaged)
+    }
+}

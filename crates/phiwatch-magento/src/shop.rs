@@ -1,0 +1,205 @@
+//! What was learned of one shop (one database): whose every id is.
+//!
+//! Input: row images in binlog order, and rows read from a live server where the log said nothing.
+//! Output: the website of a row, or that it is not known.
+//!
+//! # Invariants
+//! - The log wins: what came from a server's present state never replaces it.
+//! - Ids beyond the limit are dropped oldest first and counted.
+//! - An id is forgotten at the end of the transaction that deleted it, because a server may log
+//!   the dependants after their parent.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    Settings, ShareScope, Tenant,
+    catalog::Entity,
+    map::{IdMap, NO_CUSTOMER, NO_SITE, Owner},
+    row::Field,
+    token,
+};
+
+/// Export messages that are remembered until their status is final, and copies of tables.
+pub(crate) const REMEMBERED_MAX: usize = 1_024;
+/// Deletions that are remembered until the transaction's end; ids of further ones stay learned.
+const DELETIONS_MAX: usize = 100_000;
+
+/// A site that an invariant compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Site {
+    /// NULL, the admin scope (0), or not in the image: nothing to compare.
+    Exempt,
+    /// There is one, but it was never seen.
+    Unknown,
+    /// A website.
+    Is(u32),
+}
+
+impl Site {
+    pub(crate) fn tenant(self) -> Tenant {
+        match self {
+            Self::Exempt => Tenant::Global,
+            Self::Unknown => Tenant::Unknown,
+            Self::Is(website) => Tenant::Website(website),
+        }
+    }
+}
+
+/// State of one database.
+#[derive(Debug, Clone)]
+pub(crate) struct Shop {
+    pub(crate) database: Arc<str>,
+    /// Fixed hash of the database's name.
+    pub(crate) hash: u64,
+    /// Whether a table was seen that only shops have.
+    pub(crate) is_shop: bool,
+    /// Store to website.
+    pub(crate) stores: BTreeMap<u32, u32>,
+    /// Whether accounts are shared by all websites, if the log or the server said.
+    pub(crate) is_shared: Option<bool>,
+    pub(crate) owners: [IdMap; Entity::COUNT],
+    /// `entity_type_id` of the customer and the address.
+    pub(crate) entity_types: [Option<u32>; 2],
+    /// Ids of export messages whose status is still to come.
+    pub(crate) exports: BTreeSet<u64>,
+    /// Tables made from catalogue tables, and those.
+    pub(crate) copies: BTreeMap<Arc<str>, Arc<str>>,
+    deletions: Vec<(Entity, u32)>,
+    /// Ids dropped because of the limit.
+    pub(crate) dropped: u64,
+}
+
+impl Shop {
+    pub(crate) fn new(database: &str, settings: &Settings) -> Self {
+        Self {
+            database: database.into(),
+            hash: token::fixed(database.as_bytes()),
+            is_shop: settings.databases.iter().any(|name| name == database),
+            stores: settings.stores.clone(),
+            is_shared: None,
+            owners: std::array::from_fn(|_| IdMap::default()),
+            entity_types: [None; 2],
+            exports: BTreeSet::new(),
+            copies: BTreeMap::new(),
+            deletions: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Whether customer accounts are shared by all websites.
+    pub(crate) fn is_shared(&self, settings: &Settings) -> bool {
+        match settings.share_scope {
+            ShareScope::Auto => self.is_shared.unwrap_or(false),
+            ShareScope::Website => false,
+            ShareScope::Global => true,
+        }
+    }
+
+    pub(crate) fn owner(&self, entity: Entity, id: u32) -> Option<Owner> {
+        self.owners[entity as usize].get(id)
+    }
+
+    pub(crate) fn learn(&mut self, entity: Entity, id: u32, owner: Owner, ids_max: u32) {
+        self.dropped += self.owners[entity as usize].insert(id, owner, ids_max);
+    }
+
+    /// Learns an id of which the log said nothing.
+    pub(crate) fn fill(&mut self, entity: Entity, id: u32, owner: Owner, ids_max: u32) {
+        if self.owner(entity, id).is_none() {
+            self.learn(entity, id, owner, ids_max);
+        }
+    }
+
+    /// Forgets an id when the transaction ends.
+    pub(crate) fn forget_later(&mut self, entity: Entity, id: u32) {
+        if self.deletions.len() < DELETIONS_MAX {
+            self.deletions.push((entity, id));
+        }
+    }
+
+    /// The id stands again (a REPLACE deletes and inserts).
+    pub(crate) fn keep(&mut self, entity: Entity, id: u32) {
+        if !self.deletions.is_empty() {
+            self.deletions.retain(|deletion| *deletion != (entity, id));
+        }
+    }
+
+    /// The transaction's end.
+    pub(crate) fn end(&mut self, committed: bool) {
+        let deletions = std::mem::take(&mut self.deletions);
+        if committed {
+            for (entity, id) in deletions {
+                self.owners[entity as usize].remove(id);
+            }
+        }
+    }
+
+    /// Website of a store column.
+    pub(crate) fn site_of_store(&self, store: Field) -> Site {
+        match store {
+            Field::Absent | Field::Null | Field::Is(0) => Site::Exempt,
+            Field::Is(_) => match store.key().and_then(|store| self.stores.get(&store)) {
+                Some(0) => Site::Exempt,
+                Some(website) => Site::Is(*website),
+                None => Site::Unknown,
+            },
+        }
+    }
+
+    /// Website of a column with a customer's id.
+    pub(crate) fn site_of_customer(&self, customer: Field) -> Site {
+        self.site_of(Entity::Customer, customer)
+    }
+
+    /// Website of a column with an entity's id.
+    pub(crate) fn site_of(&self, entity: Entity, id: Field) -> Site {
+        if id.id().is_none() {
+            return Site::Exempt;
+        }
+        let owner = id.key().and_then(|id| self.owner(entity, id));
+        owner.map_or(Site::Unknown, |owner| self.site_of_owner(entity, owner))
+    }
+
+    fn site_of_owner(&self, entity: Entity, owner: Owner) -> Site {
+        if entity == Entity::Customer {
+            return site_of_website(owner.website);
+        }
+        let by_store = match owner.store {
+            NO_SITE => Site::Unknown,
+            store => self.site_of_store(Field::Is(u64::from(store))),
+        };
+        match by_store {
+            Site::Is(_) => by_store,
+            Site::Exempt | Site::Unknown => match owner.customer {
+                0 | NO_CUSTOMER => by_store,
+                customer => match self.site_of_customer(Field::Is(u64::from(customer))) {
+                    Site::Is(website) => Site::Is(website),
+                    Site::Exempt | Site::Unknown => by_store,
+                },
+            },
+        }
+    }
+}
+
+/// Website of a column with a website's id.
+pub(crate) fn site_of_website_column(website: Field) -> Site {
+    match website {
+        Field::Absent | Field::Null | Field::Is(0) => Site::Exempt,
+        Field::Is(_) => website.key().map_or(Site::Unknown, Site::Is),
+    }
+}
+
+fn site_of_website(website: u16) -> Site {
+    match website {
+        NO_SITE | 0 => Site::Exempt,
+        website => Site::Is(u32::from(website)),
+    }
+}
+
+/// A site id as the maps hold it.
+pub(crate) fn narrow(id: Option<u64>) -> u16 {
+    id.and_then(|id| u16::try_from(id).ok()).unwrap_or(NO_SITE)
+}
