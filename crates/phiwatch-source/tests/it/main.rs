@@ -1,0 +1,5 @@
+//! Files and made-up servers: no service needed.
+
+mod build;
+mod files;
+

@@ -1,0 +1,8 @@
+//! Against real servers: `PHIWATCH_TEST_MYSQL` and `PHIWATCH_TEST_MARIADB` (`host:port`, default the
+//! ones that `deploy/dev/up.sh` starts), with its accounts phi_admin and phi_repl.
+
+mod dump;
+mod login;
+mod purge;
+mod questions;
+mod support;

@@ -1,0 +1,196 @@
+//! Accounts, markers and reading until something has come.
+
+use std::time::{Duration, Instant};
+
+use phiwatch_source::{
+    Address, Batch, Item, LiveConfig, LiveSource, Login, Server, Source, SourceError, StartAt, Tls,
+    TlsMode,
+};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// One test at a time: purging and rotating concern all readers of a server.
+static ONE: Mutex<()> = Mutex::const_new(());
+
+/// How long anything may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    MySql,
+    MariaDb,
+}
+
+pub(crate) const BOTH: [Kind; 2] = [Kind::MySql, Kind::MariaDb];
+
+impl Kind {
+    pub(crate) fn address(self) -> Address {
+        let (variable, default) = match self {
+            Self::MySql => ("PHIWATCH_TEST_MYSQL", "127.0.0.1:33097"),
+            Self::MariaDb => ("PHIWATCH_TEST_MARIADB", "127.0.0.1:33110"),
+        };
+        std::env::var(variable).unwrap_or_else(|_| default.to_owned()).parse().unwrap()
+    }
+}
+
+pub(crate) fn login(kind: Kind, user: &str, mode: TlsMode) -> Login {
+    Login {
+        address: kind.address(),
+        user: user.to_owned(),
+        password: user.into(),
+        tls: Tls::with_mode(mode),
+        timeout: Duration::from_secs(20),
+    }
+}
+
+/// A replica's settings with the account of a replica.
+pub(crate) fn config(kind: Kind, server_id: u32, start: StartAt) -> LiveConfig {
+    let mut config = LiveConfig::new(login(kind, "phi_repl", TlsMode::Preferred), server_id);
+    config.heartbeat = Duration::from_secs(1);
+    config.start = start;
+    config
+}
+
+/// An administrator with a table of its own; other tests wait.
+pub(crate) struct Admin {
+    pub(crate) server: Server,
+    pub(crate) kind: Kind,
+    pub(crate) table: String,
+    next: u32,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Admin {
+    pub(crate) async fn new(kind: Kind, name: &str) -> Self {
+        let one = ONE.lock().await;
+        let server = Server::connect(&login(kind, "phi_admin", TlsMode::Preferred)).await;
+        let server = server.unwrap_or_else(|error| {
+            panic!("no server ({error}): run `make test`, or deploy/dev/up.sh first")
+        });
+        let table = format!("phiwatch_source_test.{name}");
+        let mut this = Self { server, kind, table, next: 0, _one: one };
+        this.run("CREATE DATABASE IF NOT EXISTS phiwatch_source_test").await;
+        this.run(&format!("DROP TABLE IF EXISTS {}", this.table)).await;
+        let table = this.table.clone();
+        this.run(&format!("CREATE TABLE {table} (id INT PRIMARY KEY, mark VARCHAR(40), big LONGBLOB)"))
+            .await;
+        this
+    }
+
+    pub(crate) async fn run(&mut self, sql: &str) {
+        self.server.query_rows(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    pub(crate) async fn value(&mut self, sql: &str) -> String {
+        self.server.query_rows(sql).await.unwrap()[0][0].clone().unwrap_or_default()
+    }
+
+    /// Commits rows with markers of ascending number, each its own transaction.
+    pub(crate) async fn write(&mut self, rows: u32) {
+        for _ in 0..rows {
+            let number = self.next;
+            let sql = format!(
+                "INSERT INTO {} VALUES ({number}, 'mark-{number:06}', NULL)",
+                self.table
+            );
+            self.run(&sql).await;
+            self.next += 1;
+        }
+    }
+
+    /// What has been committed, as this server numbers it.
+    pub(crate) async fn executed(&mut self) -> String {
+        let sql = match self.kind {
+            Kind::MySql => "SELECT @@global.gtid_executed",
+            Kind::MariaDb => "SELECT @@global.gtid_binlog_pos",
+        };
+        self.value(sql).await.replace('\n', "")
+    }
+
+    /// Numbers of all rows written.
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        (0..self.next).collect()
+    }
+
+    /// Kills every dump of our replicas.
+    pub(crate) async fn kill_dumps(&mut self) -> usize {
+        let sql = "SELECT id FROM information_schema.processlist WHERE command LIKE 'Binlog Dump%' \
+                   AND user = 'phi_repl'";
+        let rows = self.server.query_rows(sql).await.unwrap();
+        for row in &rows {
+            let id = row[0].clone().unwrap();
+            // It may have ended by itself.
+            let _gone = self.server.query_rows(&format!("KILL {id}")).await;
+        }
+        rows.len()
+    }
+}
+
+/// What has come so far.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Numbers of the markers in rows events, in the order of their arrival.
+    pub(crate) numbers: Vec<u32>,
+    pub(crate) files: Vec<(String, u64)>,
+    pub(crate) purged: Vec<String>,
+    pub(crate) damage: Vec<u64>,
+    pub(crate) caught_up: usize,
+    pub(crate) largest: usize,
+    pub(crate) events: usize,
+}
+
+impl Seen {
+    pub(crate) fn add(&mut self, batch: &Batch) {
+        for item in &batch.items {
+            match item {
+                Item::File { name, offset } => self.files.push((name.to_string(), *offset)),
+                Item::Event { range, .. } => {
+                    let event = &batch.bytes[range.clone()];
+                    self.events += 1;
+                    self.largest = self.largest.max(event.len());
+                    // Inserts of either server.
+                    if matches!(event[4], 30 | 23) {
+                        self.numbers.extend(markers(event));
+                    }
+                }
+                Item::Damage { bytes, .. } => self.damage.push(*bytes),
+                Item::Purged { missing } => self.purged.push(missing.clone()),
+                Item::CaughtUp => self.caught_up += 1,
+            }
+        }
+    }
+}
+
+fn markers(event: &[u8]) -> Vec<u32> {
+    let digits = |window: &[u8]| {
+        let digits = window.strip_prefix(b"mark-")?;
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    };
+    event.windows(11).filter_map(digits).collect()
+}
+
+/// Reads until the condition holds.
+pub(crate) fn read_until(
+    source: &mut LiveSource,
+    seen: &mut Seen,
+    done: impl Fn(&Seen) -> bool,
+) -> Result<(), SourceError> {
+    let begin = Instant::now();
+    while !done(seen) {
+        assert!(begin.elapsed() < PATIENCE, "waited too long; seen {seen:?}");
+        // Heartbeats bring us back at least every second.
+        match tokio::task::block_in_place(|| source.next_batch())? {
+            Some(batch) => seen.add(&batch),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// The error that ends the source.
+pub(crate) fn read_to_error(source: &mut LiveSource) -> SourceError {
+    let mut seen = Seen::default();
+    match read_until(source, &mut seen, |_| false) {
+        Err(error) => error,
+        Ok(()) => panic!("the source ended without an error"),
+    }
+}
