@@ -128,8 +128,8 @@ async fn first_packet(
 
 /// Tells the many meanings of error 1236 apart; the server has only texts for them.
 pub(crate) fn classify(error: SourceError, config: &LiveConfig, resume: &Resume) -> SourceError {
-    const FATAL_READING: u16 = 1236;
-    let SourceError::Server { address, code: FATAL_READING, message, .. } = &error else {
+    // The second is MariaDB's for a replica with our id.
+    let SourceError::Server { address, code: 1236 | 4052, message, .. } = &error else {
         return error;
     };
     let address = address.clone();
@@ -147,6 +147,7 @@ pub(crate) fn classify(error: SourceError, config: &LiveConfig, resume: &Resume)
         "has more GTIDs than the",
         "which is not in the master's binlog",
         "start replication from position",
+        "start replication from impossible position",
         "truncated in the middle of event",
     ]) {
         SourceError::History { address, what: message.clone() }

@@ -12,12 +12,8 @@ pub(crate) struct Builder {
 
 impl Builder {
     pub(crate) fn new(checksums: bool) -> Self {
-        let mut this = Self {
-            bytes: b"\xfebin".to_vec(),
-            checksums,
-            starts: Vec::new(),
-            positions: true,
-        };
+        let mut this =
+            Self { bytes: b"\xfebin".to_vec(), checksums, starts: Vec::new(), positions: true };
         this.format_description();
         this
     }

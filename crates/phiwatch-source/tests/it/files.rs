@@ -125,10 +125,7 @@ fn files_follow_each_other_and_bad_ones_do_not_stop() {
         ]
     );
     assert_eq!(progress.read_bytes(), progress.total_bytes());
-    assert!(matches!(
-        read_missing(dir.path().join("none")),
-        Err(SourceError::File { .. })
-    ));
+    assert!(matches!(read_missing(dir.path().join("none")), Err(SourceError::File { .. })));
 }
 
 fn read_missing(path: PathBuf) -> Result<Read, SourceError> {

@@ -2,4 +2,3 @@
 
 mod build;
 mod files;
-

@@ -8,7 +8,8 @@ use crate::support::{Admin, BOTH, Kind, Seen, config, read_to_error, read_until}
 async fn rows_arrive_right_after_their_commit() {
     for kind in BOTH {
         let mut admin = Admin::new(kind, "fresh").await;
-        let mut source = LiveSource::connect(config(kind, 4_100_001, StartAt::Latest)).await.unwrap();
+        let mut source =
+            LiveSource::connect(config(kind, 4_100_001, StartAt::Latest)).await.unwrap();
         let mut seen = Seen::default();
         read_until(&mut source, &mut seen, |seen| seen.caught_up > 0).unwrap();
         let mut worst = Duration::ZERO;
@@ -54,15 +55,10 @@ async fn killed_dump_loses_and_repeats_nothing() {
         // By file and position, too.
         let (file, offset) = end(&mut admin).await;
         let start = StartAt::Position { file, offset };
-        let mut admin = renew(admin, kind).await;
+        admin.renew().await;
         let source = LiveSource::connect(config(kind, 4_100_003, start)).await.unwrap();
         assert_whole(&mut admin, source).await;
     }
-}
-
-async fn renew(admin: Admin, kind: Kind) -> Admin {
-    drop(admin);
-    Admin::new(kind, "killed").await
 }
 
 async fn assert_whole(admin: &mut Admin, mut source: LiveSource) {
@@ -76,7 +72,7 @@ async fn assert_whole(admin: &mut Admin, mut source: LiveSource) {
         let want = admin.numbers().len();
         read_until(&mut source, &mut seen, |seen| seen.numbers.len() >= want).unwrap();
     }
-    assert_eq!(seen.numbers, admin.numbers());
+    assert_eq!(seen.numbers, admin.numbers(), "{:?} {:?}", admin.kind, seen.files);
     assert!(killed > 0 && source.handle().status().reconnects > 0);
 }
 
@@ -124,7 +120,9 @@ async fn slow_reader_stops_the_stream_and_loses_nothing() {
         admin.run(&format!("UPDATE {table} SET big = REPEAT('x', 1000000)")).await;
         admin.write(20).await;
         // Twenty megabytes do not fit the queue: the reader has stopped by now.
-        tokio::time::timeout(Duration::from_secs(4), std::future::pending::<()>()).await.unwrap_err();
+        tokio::time::timeout(Duration::from_secs(4), std::future::pending::<()>())
+            .await
+            .unwrap_err();
         let before = source.handle().status().received_bytes;
         assert!(before < 20_000_000, "{before}");
         let mut seen = Seen::default();
@@ -165,8 +163,10 @@ async fn event_beyond_16_mib_arrives_or_is_refused_alone() {
 async fn second_reader_with_our_id_ends_the_first() {
     for kind in BOTH {
         let _admin = Admin::new(kind, "twice").await;
-        let mut first = LiveSource::connect(config(kind, 4_100_007, StartAt::Latest)).await.unwrap();
-        let mut second = LiveSource::connect(config(kind, 4_100_007, StartAt::Latest)).await.unwrap();
+        let mut first =
+            LiveSource::connect(config(kind, 4_100_007, StartAt::Latest)).await.unwrap();
+        let mut second =
+            LiveSource::connect(config(kind, 4_100_007, StartAt::Latest)).await.unwrap();
         let error = read_to_error(&mut first);
         assert!(
             matches!(error, SourceError::DuplicateServerId { server_id: 4_100_007, .. }),

@@ -6,7 +6,8 @@ use crate::support::{Admin, BOTH, Kind, login};
 async fn development_servers_are_fit_to_be_read() {
     for kind in BOTH {
         let _admin = Admin::new(kind, "fit").await;
-        let mut server = Server::connect(&login(kind, "phi_repl", TlsMode::Preferred)).await.unwrap();
+        let mut server =
+            Server::connect(&login(kind, "phi_repl", TlsMode::Preferred)).await.unwrap();
         let info = server.info().await.unwrap();
         assert_eq!(info.flavor == Flavor::MariaDb, kind == Kind::MariaDb);
         assert!(!info.version.starts_with("5.5.5-") && info.server_id > 0);
@@ -17,11 +18,8 @@ async fn development_servers_are_fit_to_be_read() {
         let failed: Vec<_> = list.iter().filter(|one| one.severity == Severity::Fail).collect();
         assert!(failed.is_empty(), "{kind:?}: {failed:?}");
         // This account may not read tables, and the development servers do not sync each commit.
-        let warned: Vec<_> = list
-            .iter()
-            .filter(|one| one.severity == Severity::Warn)
-            .map(|one| one.name)
-            .collect();
+        let warned: Vec<_> =
+            list.iter().filter(|one| one.severity == Severity::Warn).map(|one| one.name).collect();
         assert_eq!(warned, ["durability", "select"], "{kind:?}");
         server.close().await;
     }
@@ -32,7 +30,9 @@ async fn tables_and_rows_are_read() {
     for kind in BOTH {
         let mut admin = Admin::new(kind, "asked").await;
         admin.write(3).await;
-        admin.run("CREATE TABLE IF NOT EXISTS phiwatch_source_test.o_customer_entity (b INT, a INT)").await;
+        admin
+            .run("CREATE TABLE IF NOT EXISTS phiwatch_source_test.o_customer_entity (b INT, a INT)")
+            .await;
         let shops = admin.server.shop_databases("o_").await.unwrap();
         assert_eq!(shops, ["phiwatch_source_test"]);
         assert!(admin.server.shop_databases("it's ").await.unwrap().is_empty());

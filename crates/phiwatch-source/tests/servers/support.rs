@@ -69,11 +69,33 @@ impl Admin {
         let table = format!("phiwatch_source_test.{name}");
         let mut this = Self { server, kind, table, next: 0, _one: one };
         this.run("CREATE DATABASE IF NOT EXISTS phiwatch_source_test").await;
-        this.run(&format!("DROP TABLE IF EXISTS {}", this.table)).await;
-        let table = this.table.clone();
-        this.run(&format!("CREATE TABLE {table} (id INT PRIMARY KEY, mark VARCHAR(40), big LONGBLOB)"))
-            .await;
+        this.renew().await;
         this
+    }
+
+    /// An empty table, numbers from 0.
+    pub(crate) async fn renew(&mut self) {
+        let table = self.table.clone();
+        self.run(&format!("DROP TABLE IF EXISTS {table}")).await;
+        let columns = "id INT PRIMARY KEY, mark VARCHAR(40), big LONGBLOB";
+        self.run(&format!("CREATE TABLE {table} ({columns})")).await;
+        self.next = 0;
+    }
+
+    /// Purges all binlogs before the current one. A file is free only when the server has
+    /// noticed that its last reader is gone.
+    pub(crate) async fn purge(&mut self) {
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
+            let rows = self.server.query_rows("SHOW BINARY LOGS").await.unwrap();
+            if rows.len() == 1 {
+                return;
+            }
+            let last = rows.last().unwrap()[0].clone().unwrap();
+            self.kill_dumps().await;
+            self.run(&format!("PURGE BINARY LOGS TO '{last}'")).await;
+        }
+        panic!("the server does not purge");
     }
 
     pub(crate) async fn run(&mut self, sql: &str) {
@@ -88,10 +110,8 @@ impl Admin {
     pub(crate) async fn write(&mut self, rows: u32) {
         for _ in 0..rows {
             let number = self.next;
-            let sql = format!(
-                "INSERT INTO {} VALUES ({number}, 'mark-{number:06}', NULL)",
-                self.table
-            );
+            let sql =
+                format!("INSERT INTO {} VALUES ({number}, 'mark-{number:06}', NULL)", self.table);
             self.run(&sql).await;
             self.next += 1;
         }
