@@ -1,8 +1,8 @@
 use std::time::{Duration, Instant};
 
-use phiwatch_source::{LiveSource, Source, SourceError, StartAt};
+use phiwatch_source::{LiveSource, Server, Source, SourceError, StartAt, TlsMode};
 
-use crate::support::{Admin, BOTH, Kind, Seen, config, read_to_error, read_until};
+use crate::support::{Admin, BOTH, Kind, Seen, config, login, read_to_error, read_until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_arrive_right_after_their_commit() {
@@ -74,6 +74,46 @@ async fn assert_whole(admin: &mut Admin, mut source: LiveSource) {
     }
     assert_eq!(seen.numbers, admin.numbers(), "{:?} {:?}", admin.kind, seen.files);
     assert!(killed > 0 && source.handle().status().reconnects > 0);
+}
+
+/// Transactions of two megabytes are written by another session while the dump is killed: some
+/// kills hit the middle of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn dump_killed_inside_transactions_loses_and_repeats_nothing() {
+    for kind in BOTH {
+        let mut admin = Admin::new(kind, "torn").await;
+        let mut source =
+            LiveSource::connect(config(kind, 4_100_010, StartAt::Latest)).await.unwrap();
+        let table = admin.table.clone();
+        let writer = tokio::spawn(async move {
+            let login = login(kind, "phi_admin", TlsMode::Preferred);
+            let mut server = Server::connect(&login).await.unwrap();
+            for transaction in 0..60_u32 {
+                server.query_rows("BEGIN").await.unwrap();
+                for row in 0..20 {
+                    let number = transaction * 20 + row;
+                    let sql = format!(
+                        "INSERT INTO {table} VALUES ({number}, 'mark-{number:06}', REPEAT('x', 100000))"
+                    );
+                    server.query_rows(&sql).await.unwrap();
+                }
+                server.query_rows("COMMIT").await.unwrap();
+            }
+        });
+        let mut seen = Seen::default();
+        let mut killed = 0;
+        while !writer.is_finished() {
+            let goal = seen.numbers.len() + 40;
+            let done = |seen: &Seen| seen.numbers.len() >= goal || seen.caught_up > 0;
+            read_until(&mut source, &mut seen, done).unwrap();
+            seen.caught_up = 0;
+            killed += admin.kill_dumps().await;
+        }
+        writer.await.unwrap();
+        read_until(&mut source, &mut seen, |seen| seen.numbers.len() >= 1_200).unwrap();
+        assert_eq!(seen.numbers, (0..1_200).collect::<Vec<_>>(), "{kind:?}");
+        assert!(killed >= 3, "{killed}");
+    }
 }
 
 async fn end(admin: &mut Admin) -> (String, u64) {

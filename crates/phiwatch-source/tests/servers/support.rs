@@ -148,8 +148,10 @@ impl Admin {
 /// What has come so far.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Numbers of the markers in rows events, in the order of their arrival.
+    /// Numbers of the markers in rows events of whole transactions, in the order of arrival.
     pub(crate) numbers: Vec<u32>,
+    /// Those of the transaction under way.
+    open: Vec<u32>,
     pub(crate) files: Vec<(String, u64)>,
     pub(crate) purged: Vec<String>,
     pub(crate) damage: Vec<u64>,
@@ -162,14 +164,20 @@ impl Seen {
     pub(crate) fn add(&mut self, batch: &Batch) {
         for item in &batch.items {
             match item {
-                Item::File { name, offset } => self.files.push((name.to_string(), *offset)),
+                Item::File { name, offset } => {
+                    // What was under way comes again.
+                    self.open.clear();
+                    self.files.push((name.to_string(), *offset));
+                }
                 Item::Event { range, .. } => {
                     let event = &batch.bytes[range.clone()];
                     self.events += 1;
                     self.largest = self.largest.max(event.len());
-                    // Inserts of either server.
-                    if matches!(event[4], 30 | 23) {
-                        self.numbers.extend(markers(event));
+                    match event[4] {
+                        // Inserts of either server.
+                        30 | 23 => self.open.extend(markers(event)),
+                        16 => self.numbers.append(&mut self.open),
+                        _ => {}
                     }
                 }
                 Item::Damage { bytes, .. } => self.damage.push(*bytes),
