@@ -148,6 +148,7 @@ mod tests {
     }
 
     #[track_caller]
+    #[allow(clippy::needless_pass_by_value, reason = "shorter calls")]
     fn check(column: &Column, bytes: &[u8], want: Option<Value<'_>>) {
         assert!(decode(column, bytes).ok() == want, "{:?} {bytes:?}", column.ty);
     }

@@ -27,8 +27,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
+    /// 64 MiB: event and line of JSON together stay far below the 256 MB that a process may take.
     fn default() -> Self {
-        Self { event_bytes_max: 128 << 20 }
+        Self { event_bytes_max: 64 << 20 }
     }
 }
 
@@ -418,7 +419,7 @@ impl Decoder {
         self.tables.clear();
         self.format.checksum = Checksum::Unknown;
         let format = Format::parse(body)?;
-        if format.checksum == Checksum::Crc32
+        if format.is_checked
             && let Some((covered, found)) = body.split_last_chunk::<CHECKSUM_BYTES>()
         {
             verify(&[&header_bytes(&context.header), covered].concat(), *found)?;

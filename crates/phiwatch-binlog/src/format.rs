@@ -17,11 +17,17 @@ pub(crate) enum Checksum {
     Crc32,
 }
 
+/// Servers without checksums know fewer event types than this: such a list has checksum fields
+/// behind it even if a damaged version text speaks against it.
+const LENGTHS_WITH_CHECKSUM: usize = 35;
+
 /// The format of a file's events.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Format {
     pub(crate) server_version: String,
     pub(crate) checksum: Checksum,
+    /// The format description itself ends with a CRC32, whatever the other events do.
+    pub(crate) is_checked: bool,
     pub(crate) is_mariadb: bool,
     /// Post-header length per event type, from type 1 on; empty = unknown.
     post_header_bytes: Vec<u8>,
@@ -46,9 +52,9 @@ impl Format {
         let is_mariadb = server_version.to_ascii_lowercase().contains("mariadb");
         let mut lengths = reader.rest();
         let mut checksum = Checksum::Off;
-        if has_checksum_field(&server_version, is_mariadb)
-            && let Some((head, [algorithm, ..])) = lengths.split_last_chunk::<5>()
-        {
+        let is_checked = has_checksum_field(&server_version, is_mariadb)
+            || lengths.len() >= LENGTHS_WITH_CHECKSUM;
+        if is_checked && let Some((head, [algorithm, ..])) = lengths.split_last_chunk::<5>() {
             lengths = head;
             checksum = match algorithm {
                 0 => Checksum::Off,
@@ -56,7 +62,8 @@ impl Format {
                 _ => return Err(Malformed::Unsupported("checksum algorithm")),
             };
         }
-        Ok(Self { server_version, checksum, is_mariadb, post_header_bytes: lengths.to_vec() })
+        let post_header_bytes = lengths.to_vec();
+        Ok(Self { server_version, checksum, is_checked, is_mariadb, post_header_bytes })
     }
 
     fn post_header(&self, code: u8) -> Option<u8> {

@@ -144,15 +144,16 @@ pub fn offset_in_dump(header: &Header, expected: u64) -> u64 {
     nearest.max(expected)
 }
 
-/// Whether an event with this header could stand at `offset`: known type and flags, a size
-/// between a header and `bytes_max`, and a position that fits (or none).
+/// Whether an event with this header could stand at `offset`: known flags, a size between a
+/// header and `bytes_max`, a position that fits; or, without a position, a known type.
 #[must_use]
 pub fn plausible_next(header: &Header, offset: u64, bytes_max: u32) -> bool {
     let end = offset.wrapping_add(u64::from(header.event_bytes));
-    kind::is_known(header.kind)
-        && header.flags & !FLAGS_KNOWN == 0
-        && header.check(bytes_max, false).is_ok()
-        && (header.log_pos == 0 || u64::from(header.log_pos) == end & 0xffff_ffff)
+    let position_fits = match header.log_pos {
+        0 => kind::is_known(header.kind),
+        low => u64::from(low) == end & 0xffff_ffff,
+    };
+    position_fits && header.flags & !FLAGS_KNOWN == 0 && header.check(bytes_max, false).is_ok()
 }
 
 /// Searches `window`, whose first byte stands at `offset` of the file, for the next event;

@@ -347,6 +347,22 @@ mod tests {
         assert!(GtidSet::decode(&u64::MAX.to_le_bytes()).is_err());
     }
 
+    /// PREVIOUS_GTIDS of MySQL 9.7.4 whose `gtid_executed` was the text.
+    #[test]
+    fn a_servers_tagged_set_reads_and_writes_back() {
+        let hex = "01020000000000019ec1f785e82c11f19dc602fc0000000100010000000000000001000000000000\
+                   00f500000000000000aaaaaaaabbbbccccddddeeeeeeeeeeee0c7461676f6e65010000000000000007\
+                   000000000000000800000000000000";
+        let digit = |byte: u8| u8::try_from(char::from(byte).to_digit(16).unwrap()).unwrap();
+        let (pairs, _) = hex.as_bytes().as_chunks::<2>();
+        let bytes: Vec<u8> =
+            pairs.iter().map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect();
+        let set = GtidSet::decode(&bytes).unwrap();
+        let text = "9ec1f785-e82c-11f1-9dc6-02fc00000001:1-244,\naaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee:tagone:7";
+        assert_eq!(set, text.parse().unwrap());
+        assert_eq!(set.encode(), bytes);
+    }
+
     fn numbers() -> impl Strategy<Value = Vec<(u8, u8, u64)>> {
         prop::collection::vec((0..3_u8, 0..3_u8, 1..60_u64), 0..80)
     }

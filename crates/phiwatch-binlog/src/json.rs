@@ -148,7 +148,10 @@ fn value(out: &mut Vec<u8>, value: Value<'_>) -> Result<(), Malformed> {
         Value::Text(text) => string(out, &text),
         Value::Binary(bytes) => {
             out.extend(b"{\"base64\":\"");
-            out.extend(STANDARD.encode(bytes).as_bytes());
+            // In pieces of whole groups, so that a large value is not held twice.
+            for piece in bytes.chunks(3 << 12) {
+                out.extend(STANDARD.encode(piece).as_bytes());
+            }
             out.extend(b"\"}");
         }
     }

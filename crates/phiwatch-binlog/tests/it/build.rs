@@ -26,10 +26,10 @@ impl Builder {
         }
         body.extend(lengths);
         body.push(u8::from(checksums));
-        if !checksums {
-            body.extend([0; 4]);
-        }
+        // It has a checksum itself in any case.
+        builder.checksums = true;
         builder.event(15, 0, &body);
+        builder.checksums = checksums;
         builder
     }
 

@@ -43,13 +43,18 @@ pub fn feed(decoder: &mut Decoder, bytes: &[u8], visitor: &mut impl Visitor) {
             header.check(max, decoder.checksums())?;
             let claimed = u64::from(header.event_bytes);
             let found = rest.len() as u64;
-            let next = rest.get(header.event_bytes as usize..);
-            let next = next.ok_or(Malformed::EventSize { claimed, found })?;
+            let split = rest.split_at_checked(header.event_bytes as usize);
+            let (event, next) = split.ok_or(Malformed::EventSize { claimed, found })?;
             // The next header vouches for this one's size.
             let is_next = next.len() < HEADER_BYTES
                 || framing::plausible_next(&Header::parse(next)?, at + claimed, max);
             let is_this = framing::plausible_next(&header, at, max);
-            if is_next || is_this { Ok(claimed as usize) } else { Err(Malformed::NoEvent) }
+            let is_whole = framing::crc32_fits(event);
+            if is_next || is_this || is_whole {
+                Ok(claimed as usize)
+            } else {
+                Err(Malformed::NoEvent)
+            }
         });
         match claim {
             Ok(size) => {

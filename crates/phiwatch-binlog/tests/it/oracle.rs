@@ -15,14 +15,22 @@ pub struct OracleCell {
     pub ty: String,
 }
 
-/// One row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct OracleRow {
+/// What was printed last of the transaction and its events.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Place {
     /// Every `# at` since the rows before: the rows of a statement are printed behind its last
     /// event. Inside a payload it is the payload's end.
     pub at: Vec<u64>,
     pub gtid: Option<String>,
     pub thread: Option<u32>,
+    /// MySQL: original commit time.
+    pub time_us: Option<i64>,
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OracleRow {
+    pub place: Place,
     pub op: Op,
     /// `schema.table`
     pub table: String,
@@ -35,32 +43,32 @@ pub fn read(name: &str) -> Vec<OracleRow> {
     let mut text = Vec::new();
     GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut text).unwrap();
     let mut rows: Vec<OracleRow> = Vec::new();
-    let (mut at, mut gtid, mut thread) = (Vec::new(), None, None);
+    let mut place = Place::default();
     let mut is_used = false;
-    let mut domain = String::new();
     for line in text.split(|byte| *byte == b'\n') {
         let plain = String::from_utf8_lossy(line);
         if let Some(rest) = line.strip_prefix(b"###") {
             is_used = true;
-            row_line(rest, &at, gtid.as_ref(), thread, &mut rows);
+            row_line(rest, &place, &mut rows);
         } else if let Some(offset) = plain.strip_prefix("# at ") {
             if std::mem::take(&mut is_used) {
-                at.clear();
+                place.at.clear();
             }
-            at.push(offset.parse().unwrap());
+            place.at.push(offset.parse().unwrap());
+        } else if let Some(time) = plain.split("original_committed_timestamp=").nth(1) {
+            let digits = time.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+            place.time_us = Some(digits.parse().unwrap());
         } else if let Some(rest) = plain.strip_prefix("SET @@SESSION.GTID_NEXT= '") {
             let next = rest.split('\'').next().unwrap();
-            gtid = (next != "ANONYMOUS").then(|| next.to_owned());
-            thread = None;
+            place.gtid = (next != "ANONYMOUS").then(|| next.to_owned());
+            place.thread = None;
         } else if let Some(rest) = plain.split("\tGTID ").nth(1).filter(|_| plain.starts_with('#'))
         {
             // MariaDB: GTID 0-1-300 trans thread_id=36
-            domain.clear();
-            domain.push_str(rest.split(' ').next().unwrap());
-            gtid = Some(domain.clone());
-            thread = number_after(&plain, "thread_id=");
-        } else if plain.starts_with('#') && plain.contains("\tQuery\t") && thread.is_none() {
-            thread = number_after(&plain, "thread_id=");
+            place.gtid = Some(rest.split(' ').next().unwrap().to_owned());
+            place.thread = number_after(&plain, "thread_id=");
+        } else if plain.starts_with('#') && plain.contains("\tQuery\t") && place.thread.is_none() {
+            place.thread = number_after(&plain, "thread_id=");
         }
     }
     rows
@@ -71,22 +79,15 @@ fn number_after(line: &str, key: &str) -> Option<u32> {
     digits.parse().ok()
 }
 
-fn row_line(
-    rest: &[u8],
-    at: &[u64],
-    gtid: Option<&String>,
-    thread: Option<u32>,
-    rows: &mut Vec<OracleRow>,
-) {
+fn row_line(rest: &[u8], place: &Place, rows: &mut Vec<OracleRow>) {
     let text = String::from_utf8_lossy(rest);
     let text = text.trim_start();
     let verbs =
         [("INSERT INTO ", Op::Create), ("UPDATE ", Op::Update), ("DELETE FROM ", Op::Delete)];
     for (verb, op) in verbs {
         if let Some(table) = text.strip_prefix(verb) {
-            let (gtid, table) = (gtid.cloned(), table.replace('`', ""));
-            let at = at.to_vec();
-            rows.push(OracleRow { at, gtid, thread, op, table, before: None, after: None });
+            let (place, table) = (place.clone(), table.replace('`', ""));
+            rows.push(OracleRow { place, op, table, before: None, after: None });
             return;
         }
     }

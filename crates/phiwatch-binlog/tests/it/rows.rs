@@ -90,7 +90,11 @@ fn recorded_rows_equal_the_servers_own_reader() {
         for (row, want) in recorder.rows.iter().zip(&want) {
             // Events in a payload have the payload's end.
             let end = row.at + u64::from(event_bytes(&bytes, row.at));
-            assert!(want.at.contains(&row.at) || want.at.contains(&end), "{name} {}", row.at);
+            assert!(
+                want.place.at.contains(&row.at) || want.place.at.contains(&end),
+                "{name} {}",
+                row.at
+            );
             compare(&name, row, want);
             compared += 1;
         }
@@ -112,8 +116,8 @@ fn event_bytes(file: &[u8], at: u64) -> u32 {
 fn compare(name: &str, row: &Row, want: &OracleRow) {
     let place = format!("{name} at {} {}", row.at, row.table);
     assert_eq!(row.op, want.op, "{place}");
-    assert_eq!((&row.table, &row.gtid), (&want.table, &want.gtid), "{place}");
-    assert_eq!(row.thread, want.thread, "{place}");
+    assert_eq!((&row.table, &row.gtid), (&want.table, &want.place.gtid), "{place}");
+    assert_eq!(row.thread, want.place.thread, "{place}");
     image(&place, row, row.before.as_deref(), want.before.as_deref());
     // It stops printing a row at the first GEOMETRY.
     let unknown = |cell: &OracleCell| cell.text.starts_with(b"!! ");
@@ -122,6 +126,9 @@ fn compare(name: &str, row: &Row, want: &OracleRow) {
     }
     let line: serde_json::Value = serde_json::from_str(&row.line).unwrap();
     assert_eq!(line["pos"], row.at, "{place}");
+    if let Some(time_us) = want.place.time_us {
+        assert_eq!(line["ts_us"], time_us, "{place}");
+    }
 }
 
 fn image(place: &str, row: &Row, got: Option<&[Option<Owned>]>, want: Option<&[OracleCell]>) {
@@ -362,5 +369,32 @@ fn literal(value: &[u8]) -> String {
         b'{' | b'[' => format!("CAST('{}' AS JSON)", text.replace("\":", "\": ")),
         b'"' => format!("'{}'", text.trim_matches('"')),
         _ => text,
+    }
+}
+
+#[test]
+fn text_is_decoded_by_its_character_set() {
+    for server in ["mysql-9.7", "mariadb-10.11", "mariadb-11.8"] {
+        let mut recorder = Recorder::default();
+        let name = format!("{server}/all-types-full.binlog");
+        files::decode(&name, &files::binlog(&name), &mut recorder);
+        let texts = recorder.rows.iter().filter(|row| row.table == "types.texts");
+        let lines = texts.map(|row| serde_json::from_str::<serde_json::Value>(&row.line).unwrap());
+        let after = lines.map(|line| line["after"].clone()).find(|after| after["id"] == 4).unwrap();
+        // latin1, ascii, utf8mb3, utf16, cp1251, and BINARY as it is on the wire.
+        let want = [
+            ("c", "é漢😀"),
+            ("cl", "éÿ€"),
+            ("vl", "naïve €\u{81}\u{8d}\u{8f}\u{90}\u{9d}ÿ"),
+            ("va", "ascii"),
+            ("v3", "Привет"),
+            ("vu", "漢字😀"),
+            ("vc", "Привет"),
+            ("txl", "ÀÿŸ"),
+        ];
+        for (column, want) in want {
+            assert_eq!(after[column], want, "{server} {column}");
+        }
+        assert_eq!(after["b"], serde_json::json!({"base64": "AP8="}), "{server}");
     }
 }
