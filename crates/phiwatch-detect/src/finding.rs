@@ -2,9 +2,9 @@
 //!
 //! Input: [`Signal`]s, at most one per (rule, key) and transaction. Output: [`Alert`]s.
 //!
-//! A finding is told at its first signal; told again when its severity rises, and when its persons
-//! or rows have doubled (at most every [`UPDATE_SECS`], else the update waits for its due time);
-//! closed when it has been quiet for [`QUIET_SECS`]. Due times are event times: they fire when a
+//! A finding is told at its first signal; told again when its severity rises, when a further act of
+//! the same kind joins it (the first few at once), and when its persons or rows have doubled (at most
+//! every [`UPDATE_SECS`], else the update waits for its due time); closed when it has been quiet for [`QUIET_SECS`]. Due times are event times: they fire when a
 //! later transaction's time reaches them, in the order of (time, rule, key), and carry the due time.
 //! So a live run, a replay and a run cut by crashes say the same.
 
@@ -32,6 +32,8 @@ const EVIDENCE_HALF: usize = 4;
 const EVIDENCE_TABLES_MAX: usize = 64;
 /// Least time between two updates of one finding that are not a rise in severity, seconds.
 pub(crate) const UPDATE_SECS: i64 = 600;
+/// States of a finding up to which news is told at once; after them it waits like growth.
+const NEWS_MAX: u32 = 8;
 /// A finding without a signal for so long is closed, seconds.
 pub(crate) const QUIET_SECS: i64 = 7_200;
 /// A gap stays a gap: it is never closed, but forgotten after so long, seconds.
@@ -90,7 +92,7 @@ pub(crate) struct Signal {
     pub(crate) benign: Option<String>,
     /// Only joins a finding that is open.
     pub(crate) is_follow_up: bool,
-    /// Says something new even if the finding has not doubled.
+    /// An act of its own, worth telling even if the finding has not doubled.
     pub(crate) is_news: bool,
 }
 
@@ -199,8 +201,12 @@ impl Findings {
             self.open.insert(id.clone(), Finding::new(&signal, act));
         }
         if let Some(finding) = self.open.get_mut(&id) {
-            let is_news = signal.is_news;
+            let before = finding.persons.total().0;
+            let may_be_news = signal.is_news;
             finding.absorb(signal, act);
+            // Quote, order and grid of one wrong order come in transactions of their own.
+            let is_new_person = finding.persons.total().0 > before;
+            let is_news = may_be_news && (id.0 != RuleId::CrossTenantWrite || is_new_person);
             finding.consider(&id, is_news, act.time, desk);
         }
     }
@@ -269,7 +275,11 @@ impl Finding {
             act.identity,
             signal.rule,
             signal.key.database.as_deref().unwrap_or_default(),
-            tenant_uid(signal.key.tenant),
+            // Unlike in `tenant_uid`, unknown and global are two keys.
+            match signal.key.tenant {
+                Tenant::Unknown => "unknown".to_owned(),
+                tenant => tenant_uid(tenant),
+            },
             signal.key.what,
         );
         Self {
@@ -359,7 +369,7 @@ impl Finding {
         let has_grown = doubled(self.persons().0, told.persons) || doubled(self.rows, told.rows);
         if has_grown || is_news {
             let due = EventTime(told.time.0.saturating_add(UPDATE_SECS * 1_000_000));
-            if due <= now {
+            if due <= now || (is_news && self.revision < NEWS_MAX) {
                 self.tell(id, Activity::Update, now, desk);
             } else {
                 self.due = Some(due);

@@ -16,6 +16,8 @@ use crate::state::{CheckpointError, Reader, State};
 
 /// Registers of a sketch.
 const REGISTERS: usize = 4096;
+/// Registers set from which a sketch is stored whole.
+const SPARSE_MAX: usize = 1024;
 /// Bits of the hash that choose the register.
 const INDEX_BITS: u32 = 12;
 
@@ -115,16 +117,50 @@ fn mix(mut x: u64) -> u64 {
 }
 
 impl State for Sketch {
+    // Few registers: their gaps and ranks; many: all ranks. Most tenants know few persons.
     fn save(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.registers.as_slice());
+        let set = self.registers.iter().filter(|rank| **rank > 0).count();
+        let is_sparse = set < SPARSE_MAX;
+        is_sparse.save(out);
+        if !is_sparse {
+            out.extend_from_slice(self.registers.as_slice());
+            return;
+        }
+        set.save(out);
+        let mut gap = 0usize;
+        for rank in self.registers.iter() {
+            if *rank == 0 {
+                gap += 1;
+            } else {
+                gap.save(out);
+                rank.save(out);
+                gap = 0;
+            }
+        }
     }
     fn load(input: &mut Reader<'_>) -> Result<Self, CheckpointError> {
-        let bytes: [u8; REGISTERS] =
-            input.take(REGISTERS)?.try_into().map_err(|_| CheckpointError::Truncated)?;
-        if bytes.iter().any(|rank| *rank > 53) {
-            return Err(CheckpointError::Damaged("sketch"));
+        const DAMAGED: CheckpointError = CheckpointError::Damaged("sketch");
+        let mut sketch = Self::new();
+        let is_sparse = bool::load(input)?;
+        if is_sparse {
+            let set = input.count()?;
+            let mut at = 0usize;
+            for _ in 0..set {
+                at = at.checked_add(usize::load(input)?).ok_or(DAMAGED)?;
+                let register = sketch.registers.get_mut(at).ok_or(DAMAGED)?;
+                *register = u8::load(input)?;
+                if *register == 0 {
+                    return Err(DAMAGED);
+                }
+                at += 1;
+            }
+        } else {
+            sketch.registers.copy_from_slice(input.take(REGISTERS)?);
         }
-        Ok(Self { registers: Box::new(bytes) })
+        let set = sketch.registers.iter().filter(|rank| **rank > 0).count();
+        let is_canonical = is_sparse == (set < SPARSE_MAX);
+        let is_sound = sketch.registers.iter().all(|rank| *rank <= 53);
+        if is_canonical && is_sound { Ok(sketch) } else { Err(DAMAGED) }
     }
 }
 

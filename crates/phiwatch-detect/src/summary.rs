@@ -160,7 +160,7 @@ pub(crate) enum Item {
     Unseen,
 }
 
-/// The UPDATE statement with the most persons.
+/// The UPDATE or DELETE statement with the most persons.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Widest {
     pub(crate) statement: u32,
@@ -319,7 +319,7 @@ impl Summary {
                 None => self.statement_website = Some((observation.statement, website)),
             }
         }
-        if op != Op::Update || observation.is_touch {
+        if op == Op::Create || observation.is_touch {
             return;
         }
         let current = &mut self.current;
@@ -507,6 +507,20 @@ impl Summary {
 
     pub(crate) fn notes(&self) -> impl Iterator<Item = &Note> {
         self.notes.iter()
+    }
+
+    /// Rows of one tenant that were deleted, or inserted and updated, without derived copies.
+    pub(crate) fn rows_of(&self, group: &Group, deleted: bool) -> u64 {
+        let is_its = |tally: &&Tally| {
+            tally.class.is_personal()
+                && !tally.is_grid
+                && tally.tenant == group.tenant
+                && tally.database == group.database
+        };
+        let rows = |t: &Tally| {
+            if deleted { t.counts.deletes } else { t.counts.inserts + t.counts.updates }
+        };
+        self.tallies.iter().filter(is_its).map(rows).sum()
     }
 
     /// Rows written, over all tables.

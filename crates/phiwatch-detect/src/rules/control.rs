@@ -57,6 +57,7 @@ pub(crate) fn judge(summary: &Summary, excuse: &Excuse, out: &mut Vec<Signal>) {
         };
         if let Some(mut signal) = signal {
             signal.rows = signal.rows.max(1);
+            signal.is_news = true;
             signal.phi = signal.phi.union(note.phi);
             out.push(signal);
         }

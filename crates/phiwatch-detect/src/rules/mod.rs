@@ -66,8 +66,8 @@ fn named(database: &Arc<str>) -> Option<Arc<str>> {
     (!database.is_empty()).then(|| Arc::clone(database))
 }
 
-/// "website-2" or "no website" in a sentence.
-fn website(tenant: Tenant) -> String {
+/// "website 2" in a sentence.
+pub(crate) fn website(tenant: Tenant) -> String {
     match tenant {
         Tenant::Website(id) => format!("website {id}"),
         Tenant::Global => "the admin scope".to_owned(),

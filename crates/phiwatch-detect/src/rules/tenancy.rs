@@ -47,6 +47,7 @@ pub(crate) fn judge(summary: &Summary, excuse: &Excuse, out: &mut Vec<Signal>) {
             let key = super::key(note, String::new());
             let mut signal = Signal::exact(RuleId::TenantRemap, key, Severity::High, lead);
             signal.rows = 1;
+            signal.is_news = true;
             out.push(signal);
         }
     }
@@ -82,6 +83,7 @@ fn broken(database: &Arc<str>, crossed: &[(u8, &Cross)]) -> Option<Signal> {
     let key = Key { database: super::named(database), tenant, what: group(*invariant).to_owned() };
     let mut signal = Signal::exact(RuleId::CrossTenantWrite, key, severity, lead);
     signal.rows = rows;
+    signal.is_news = true;
     signal.phi = crossed.iter().fold(cross.phi, |phi, (_, cross)| phi.union(cross.phi));
     signal.scope = Scope { database: Some(Arc::clone(database)), tenant: None };
     Some(signal)
@@ -136,6 +138,7 @@ fn mixed(summary: &Summary, database: &Arc<str>, excuse: &Excuse) -> Option<Sign
     let mut signal = Signal::exact(RuleId::CrossTenantWrite, key, Severity::High, lead);
     signal.confidence = Confidence::Medium;
     signal.rows = rows;
+    signal.is_news = true;
     signal.phi = groups.iter().fold(first.phi, |phi, group| phi.union(group.phi));
     signal.scope = Scope { database: Some(Arc::clone(database)), tenant: None };
     Some(signal)

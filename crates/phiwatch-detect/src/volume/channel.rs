@@ -338,7 +338,8 @@ impl Channel {
             Age::Grown => (x as f64).min(mu + 3.0 * spread + 1.0),
         };
         for (scale, mu) in SCALES.iter().zip(means) {
-            if scale.index == 0 || ends_hour {
+            // In the first day the expected counts are not worth a comparison.
+            if age != Age::New && (scale.index == 0 || ends_hour) {
                 let observed = self.observed(*scale);
                 self.disperse(scale.index, slot, observed as f64, *mu);
             }
@@ -389,6 +390,20 @@ impl Channel {
             let day = usize::try_from(slot.day.rem_euclid(7)).unwrap_or_default();
             self.peaks.iter_mut().skip(day * 24).take(24).for_each(|peak| *peak = (0, 0));
         }
+    }
+
+    /// Forgets the open windows and begins again at an hour; the baseline stays.
+    pub(crate) fn restart(&mut self, slot: Slot, clock: &Clock) {
+        self.open = 0;
+        self.is_alerted = false;
+        self.people.clear();
+        self.sketch = None;
+        self.bins.clear();
+        self.hours.clear();
+        self.hour = (0, 0.0);
+        self.spoken.fill((0.0, 0));
+        self.begin_hour(slot, clock);
+        self.sum();
     }
 
     /// Seasonal count of an hour: the hour of the week, shrunk to the hour of the day, shrunk to

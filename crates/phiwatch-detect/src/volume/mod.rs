@@ -29,7 +29,7 @@ use crate::{
     alert::{Confidence, RuleId, Severity},
     finding::{Key, Measure, Signal, tenant_uid},
     persons::{Kinds, Sketch},
-    rules::{Excuse, Known},
+    rules::{Excuse, Known, website},
     state::{CheckpointError, Reader, State, state_enum, state_struct},
     stats::Stats,
     summary::{Group, Scope, Summary},
@@ -38,6 +38,8 @@ use crate::{
 /// Tenants with a baseline; over it the longest idle one is forgotten.
 const TENANTS_MAX: usize = 4096;
 const BIN_SECS: i64 = 300;
+/// Silence of the whole stream that makes it a new beginning, and how long windows are silent then.
+const RESUME_SECS: i64 = 86_400;
 /// Bins caught up at most: a longer silence forgets everything but the sums anyway (8 weeks).
 const CATCH_UP_MAX: i64 = 16_128;
 /// Persons in one transaction that may alert: by one SQL statement, and otherwise.
@@ -172,6 +174,10 @@ pub(crate) struct Volumes {
     tenants: BTreeMap<(Arc<str>, Tenant), Volume>,
     /// Counts that live, over all tenants: the budget's divisor.
     live: usize,
+    /// Time of the last committed transaction of any tenant.
+    last: Option<EventTime>,
+    /// Windows are silent until then: the stream had stopped.
+    silent_until: Option<EventTime>,
 }
 
 impl Known for Volumes {
@@ -196,6 +202,8 @@ impl Volumes {
         stats: &mut Stats,
     ) -> Vec<Signal> {
         let mut signals = Vec::new();
+        self.resume(now);
+        let is_silent = self.silent_until.is_some_and(|until| now < until);
         for group in &summary.groups {
             let id = (Arc::clone(&group.database), group.tenant);
             self.make_room(&id, stats);
@@ -204,12 +212,26 @@ impl Volumes {
             let before = volume.live();
             volume.advance(now);
             let budget = per_week.clamp(0.001, 1000.0) / live.max(1) as f64;
-            let mut judge = Judge { volume, group, summary, now, budget, excuse, stats };
+            let mut judge = Judge { volume, group, summary, now, budget, excuse, is_silent, stats };
             signals.extend(judge.run());
             self.live = live + volume.live() - before;
         }
         stats.keys = u64::try_from(self.live).unwrap_or(u64::MAX);
         signals
+    }
+
+    /// A stream without any transaction for a day was not read, or its server stood still: the
+    /// silence teaches nothing, and what comes after it is not measured against it.
+    fn resume(&mut self, now: EventTime) {
+        let silence = self.last.map_or(0, |last| now.secs().saturating_sub(last.secs()));
+        self.last = Some(now);
+        if silence < RESUME_SECS {
+            return;
+        }
+        self.silent_until = Some(EventTime(now.0.saturating_add(RESUME_SECS * 1_000_000)));
+        for volume in self.tenants.values_mut() {
+            volume.resume(now, silence);
+        }
     }
 
     fn make_room(&mut self, id: &(Arc<str>, Tenant), stats: &mut Stats) {
@@ -254,6 +276,20 @@ impl Volume {
             ..86_400 => Age::New,
             86_400..604_800 => Age::Learning,
             _ => Age::Grown,
+        }
+    }
+
+    /// Goes on after a silence (seconds) of the whole stream, without learning from it. After a
+    /// week of it the tenant is learned anew, from the old base.
+    fn resume(&mut self, now: EventTime, silence: i64) {
+        self.bin = self.bin.max(now.secs().div_euclid(BIN_SECS));
+        if silence >= 604_800 {
+            self.since = now;
+        }
+        let slot = Slot::of(self.bin);
+        self.orders.restart(slot, &self.clock);
+        for channel in self.channels.values_mut() {
+            channel.restart(slot, &self.clock);
         }
     }
 
@@ -324,6 +360,7 @@ struct Judge<'a> {
     /// Alerts a week for one count.
     budget: f64,
     excuse: &'a Excuse,
+    is_silent: bool,
     stats: &'a mut Stats,
 }
 
@@ -396,7 +433,7 @@ impl Judge<'_> {
         let lead = format!(
             "{about}{persons} distinct persons of {} {} by {how}, where {usual:.1} in a \
              transaction are usual",
-            tenant_uid(self.group.tenant),
+            website(self.group.tenant),
             count.verb(),
         );
         let severity = self.severity(persons, self.is_most_of_tenant(persons));
@@ -426,7 +463,7 @@ impl Judge<'_> {
         let floor = count.floor()?;
         let bin = self.volume.bin;
         let age = self.volume.age_at(bin);
-        if age == Age::New || self.excuse.reason.is_some() {
+        if age == Age::New || self.is_silent || self.excuse.reason.is_some() {
             return None;
         }
         let mut worst: Option<Over> = None;
@@ -493,7 +530,7 @@ impl Judge<'_> {
             "{} distinct persons of {} {} within {}, where {:.1} are usual and up to {} are \
              tolerated",
             over.observed,
-            tenant_uid(self.group.tenant),
+            website(self.group.tenant),
             count.verb(),
             span(over.scale),
             over.mu,
@@ -547,25 +584,22 @@ impl Judge<'_> {
     ) -> Signal {
         let database = (!self.group.database.is_empty()).then(|| Arc::clone(&self.group.database));
         let scope = Scope { database: database.clone(), tenant: Some(self.group.tenant) };
+        let window_secs = measure.window_secs;
         let mut signal = Signal {
             rule: count.rule(),
             key: Key { database, tenant: self.group.tenant, what: String::new() },
             severity,
-            confidence: if measure.window_secs == 0 {
-                Confidence::High
-            } else {
-                Confidence::Medium
-            },
+            confidence: if window_secs == 0 { Confidence::High } else { Confidence::Medium },
             lead,
             measure: Some(measure),
             phi: self.group.phi,
-            rows: self.group.core_rows.max(1),
+            rows: self.summary.rows_of(self.group, count.is_deletion()),
             persons,
             scope,
             kind: Some(count.kind()),
             benign: None,
             is_follow_up: false,
-            is_news: false,
+            is_news: window_secs == 0,
         };
         if let Some(reason) = &self.excuse.reason {
             signal.severity = Severity::Informational;
@@ -600,6 +634,8 @@ state_struct!(Volume { since, last, bin, clock, channels, orders, per_transactio
 impl State for Volumes {
     fn save(&self, out: &mut Vec<u8>) {
         self.tenants.save(out);
+        self.last.save(out);
+        self.silent_until.save(out);
     }
     fn load(input: &mut Reader<'_>) -> Result<Self, CheckpointError> {
         let tenants: BTreeMap<(Arc<str>, Tenant), Volume> = State::load(input)?;
@@ -613,6 +649,6 @@ impl State for Volumes {
             }
         }
         let live = tenants.values().map(Volume::live).sum();
-        Ok(Self { tenants, live })
+        Ok(Self { tenants, live, last: State::load(input)?, silent_until: State::load(input)? })
     }
 }

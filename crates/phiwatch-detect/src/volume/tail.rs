@@ -53,9 +53,9 @@ pub(crate) fn threshold(floor: u64, mu: f64, a: f64, wanted: f64) -> u64 {
 const STEPS: usize = 64;
 /// Weight of the prior, in transactions.
 const PRIOR: f64 = 10.0;
-/// The prior's tail: P(X >= n) = n^-2.5. Magento writes one person per transaction; batches of an
+/// The prior's tail: P(X >= n) = n^-3. Magento writes one person per transaction; batches of an
 /// extension fall off steeply.
-const EXPONENT: f64 = 2.5;
+const EXPONENT: f64 = 3.0;
 
 /// Distribution of distinct persons per transaction of one key.
 #[derive(Debug, Clone, PartialEq)]
@@ -174,7 +174,7 @@ mod tests {
         let mut learned = PerTransaction::new();
         (0..10_000).for_each(|_| learned.learn(1));
         let fresh = PerTransaction::new();
-        assert!(fresh.score(3_000) > 8.0 && learned.score(3_000) > 11.0);
+        assert!(fresh.score(3_000) > 10.0 && learned.score(3_000) > 13.0);
         (0..10).for_each(|_| learned.learn(200));
         assert!(learned.score(200) < 3.1);
         let at = learned.threshold(1, 5.0);

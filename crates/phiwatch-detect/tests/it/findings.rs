@@ -4,12 +4,23 @@ use std::sync::Arc;
 
 use phiwatch_binlog::{BinlogPosition, End, Gap, Malformed, Op, Xid};
 use phiwatch_detect::{Activity, MaintenanceWindow, RuleId, Settings, Severity};
-use phiwatch_magento::Observation;
+use phiwatch_magento::{CopyForm, Fact, Observation, PhiClasses};
 
-use crate::shop::{Run, Tx, at, check, row, short, site, tx};
+use crate::shop::{Run, Tx, at, check, fact, row, short, site, tx};
 
 fn update(who: std::ops::Range<u64>) -> Vec<Observation> {
     who.map(|n| row("customer_entity", Op::Update, site(1), n)).collect()
+}
+
+/// Rows with e-mail addresses for a table that is not in the catalogue.
+fn copied(count: usize) -> Vec<Observation> {
+    let copy = Fact::Copy {
+        form: CopyForm::RowUnknownTable,
+        classes: PhiClasses::EMAIL,
+        columns: 1,
+        sources: Vec::new(),
+    };
+    vec![fact("x_stage", Some(Op::Create), copy); count]
 }
 
 fn quiet(secs: i64) -> Tx {
@@ -20,38 +31,46 @@ fn quiet(secs: i64) -> Tx {
 fn growth_updates_and_quiet_closes() {
     let alerts = check(
         &[
-            tx(0, update(0..100)),
-            tx(10, update(100..150)),
-            tx(20, update(150..300)),
+            tx(0, copied(100)),
+            tx(10, copied(50)),
+            tx(20, copied(150)),
             quiet(599),
             quiet(601),
             quiet(20 + 7_200),
         ],
-        &[
-            "bulk-change/website-1/3/create",
-            "bulk-change/website-1/3/update",
-            "bulk-change/website-1/3/close",
-        ],
+        &["bulk-copy/global/3/create", "bulk-copy/global/3/update", "bulk-copy/global/3/close"],
     );
     assert_eq!(alerts.iter().map(|a| a.revision).collect::<Vec<_>>(), [0, 1, 2]);
     assert!(alerts.iter().all(|alert| alert.uid == alerts[0].uid));
     assert_eq!((alerts[1].time, alerts[2].time), (at(600), at(7_220)));
     assert_eq!((alerts[2].first_seen, alerts[2].last_seen), (at(0), at(20)));
-    assert_eq!(alerts[2].subjects, (300, true));
+    assert!(alerts[2].message.ends_with("so far 300 rows in 3 transactions."));
 }
 
 #[test]
 fn rising_severity_is_told_at_once() {
     check(
-        &[tx(0, update(0..100)), tx(1, update(100..900))],
-        &["bulk-change/website-1/3/create", "bulk-change/website-1/4/update"],
+        &[tx(0, copied(100)), tx(1, copied(600))],
+        &["bulk-copy/global/3/create", "bulk-copy/global/4/update"],
     );
+}
+
+#[test]
+fn further_acts_are_told_at_once_but_not_for_ever() {
+    let mut run = Run::new();
+    for n in 0..30 {
+        run.feed(&tx(n, update(n as u64 * 100..n as u64 * 100 + 100)));
+    }
+    assert_eq!(run.alerts.len(), 8);
+    run.engine.finish(&mut run.alerts);
+    assert_eq!(run.alerts.len(), 9);
+    assert_eq!(run.alerts[8].subjects, (3_000, true));
 }
 
 #[test]
 fn waiting_updates_are_told_when_files_end() {
     let mut run = Run::new();
-    run.feed(&tx(0, update(0..100))).feed(&tx(1, update(100..300)));
+    run.feed(&tx(0, copied(100))).feed(&tx(1, copied(200)));
     assert_eq!(run.alerts.len(), 1);
     run.engine.finish(&mut run.alerts);
     assert_eq!((run.alerts[1].activity, run.alerts[1].time), (Activity::Update, at(600)));

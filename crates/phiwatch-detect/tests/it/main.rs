@@ -11,4 +11,5 @@ mod checkpoint;
 mod findings;
 mod rules;
 mod shop;
+mod traffic;
 mod volume;
