@@ -54,7 +54,7 @@ fn delays(seed: u64, op: Op, share: f64, bins: i64) -> Vec<Option<f64>> {
     let run = simulate(seed, 4, &SIZES, 1.0, &attacks);
     let first = |attack: &Attack| {
         let tenant = format!("website-{}", attack.website);
-        let hours =
+        let mut hours =
             run.alerts.iter().filter(|alert| *alert.tenant == *tenant).map(|alert| {
                 (alert.time.secs() - START) as f64 / 3_600.0 - attack.from as f64 / 12.0
             });
