@@ -1,3 +1,30 @@
-fn main() {
-    println!("Hello, world!");
+//! The daemon and command line of phiwatch. See ARCHITECTURE.md for the data path.
+
+mod bootstrap;
+mod cli;
+mod commands;
+mod config;
+mod delivery;
+mod http;
+mod live;
+mod metrics;
+mod output;
+mod page;
+mod pipeline;
+mod progress;
+mod setup;
+mod sinks;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    setup::logging();
+    match commands::run(cli.command) {
+        Ok(code) => code,
+        Err(error) => commands::report(&error),
+    }
 }

@@ -1,0 +1,134 @@
+//! The command line. Data goes to stdout, words to stderr.
+//!
+//! Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 finished with a coverage gap.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Watches the binlog of a Magento database for patient data that leaves or crosses tenants.
+#[derive(Debug, Parser)]
+#[command(name = "phiwatch", version, disable_help_subcommand = true, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 finished but with a coverage gap.
+Start with:  phiwatch demo        a recorded shop with incidents; needs no server
+             phiwatch doctor      what a real server still lacks, with the statement that mends it";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Follow a server's binlog until stopped; alerts go to the sinks
+    Run(RunArgs),
+    /// Replay a recorded shop with incidents: no server needed
+    Demo(DemoArgs),
+    /// Examine binlog files; alerts as JSON lines on stdout
+    Replay(ReplayArgs),
+    /// Print every row change as JSON lines
+    Decode(DecodeArgs),
+    /// Check configuration, grants, server settings, retention, Kafka and disk
+    Doctor(DoctorArgs),
+    /// Print the JSON Schema of alerts or of the configuration
+    Schema(SchemaArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Server to follow, mysql://user@host:port or mariadb://...; its password comes from
+    /// PHIWATCH_SOURCE_PASSWORD or the configuration's password_file
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
+    /// Kafka bootstrap servers, host:port
+    #[arg(long, value_name = "BOOTSTRAP")]
+    pub kafka: Option<String>,
+    /// Directory of the store (made if absent)
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Address of metrics, health and the review page
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Stop with a checkpoint as soon as it has caught up with the server
+    #[arg(long)]
+    pub once: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Print alerts as JSON lines instead of readable lines
+    #[arg(long)]
+    pub json: bool,
+    /// End after the replay instead of serving the page
+    #[arg(long)]
+    pub exit: bool,
+    /// Address of metrics, health and the page
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9817")]
+    pub listen: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Keep a checkpoint here (made if absent); a further replay goes on from it
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Print rows, bytes and seconds at the end
+    #[arg(long)]
+    pub bench: bool,
+    /// Binlog files, oldest first
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecodeArgs {
+    /// Only totals per table and kind
+    #[arg(long)]
+    pub count: bool,
+    /// Read from a server instead of files, up to its present end
+    #[arg(long, value_name = "URL", conflicts_with = "files")]
+    pub source: Option<String>,
+    /// Configuration file (TOML): TLS and password of --source
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Binlog files, oldest first
+    #[arg(required_unless_present = "source", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Server to check
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
+    /// Kafka bootstrap servers to check
+    #[arg(long, value_name = "BOOTSTRAP")]
+    pub kafka: Option<String>,
+    /// Directory of the store
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Which schema
+    pub of: SchemaOf,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// The alert: Kafka value and JSON line
+    Alert,
+    /// The configuration file
+    Config,
+}

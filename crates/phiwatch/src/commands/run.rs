@@ -1,0 +1,262 @@
+//! `phiwatch run`: follows a server until it is stopped.
+
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use phiwatch_sink::{AnySink, Sink};
+use phiwatch_source::{LiveHandle, LiveSource, Source};
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, watch},
+};
+
+use super::{GAP, say};
+use crate::{
+    cli::RunArgs,
+    config::{Config, Overrides},
+    delivery::Delivery,
+    http, live,
+    metrics::Metrics,
+    output::Output,
+    pipeline::Pipeline,
+    setup, sinks,
+    store::{self, Store},
+};
+
+/// Time and bytes between checkpoints.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+const CHECKPOINT_BYTES: u64 = 32 << 20;
+/// How long a stop waits for the sinks; what they have not taken by then waits in the store.
+const GRACE: Duration = Duration::from_secs(3);
+/// The same for `--once`, which is meant to deliver.
+const GRACE_ONCE: Duration = Duration::from_secs(30);
+
+pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let overrides = Overrides {
+        source: args.source,
+        kafka: args.kafka,
+        state: args.state,
+        listen: args.listen,
+    };
+    let config = Config::load(args.config.as_deref(), overrides)?;
+    let dir = &config.file.state.dir;
+    let _lock = store::lock_directory(dir)?;
+    let store = Store::open(dir)?;
+    let checkpoint = store.checkpoint()?;
+    let mut pipeline =
+        setup::pipeline(&config, &setup::token_key(&config, dir)?, checkpoint.as_ref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let metrics = Arc::new(Metrics::new()?);
+    let sinks = sinks::open(&config)?;
+    let names: Vec<String> = sinks.iter().map(|sink| sink.name().to_owned()).collect();
+    serve(&runtime, &config, &metrics, &names)?;
+    let stopping = Arc::new(AtomicBool::new(false));
+    let (stop, stopped) = watch::channel(false);
+    let bell = Arc::new(Notify::new());
+    let grace = if args.once { GRACE_ONCE } else { GRACE };
+    let deliveries = deliver(sinks, &config, &bell, &stopped, &metrics, grace)?;
+    let signals = Signals { stopping: stopping.clone() };
+    let handle = signals.listen(&runtime)?;
+    let is_first = checkpoint.is_none();
+    let Some(source) = live::connect(&runtime, &config, checkpoint.as_ref(), args.once, &stopping)?
+    else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    handle.send_replace(Some(source.handle()));
+    live::prepare(&runtime, &config, &mut pipeline, is_first)?;
+    let output =
+        Output { store, context: phiwatch_sink::wire::WireContext::default(), metrics, bell };
+    let mut follow = Follow { pipeline, output, stopping, is_once: args.once, gaps: 0 };
+    let outcome = follow.follow(source);
+    let written = follow.end();
+    stop.send_replace(true);
+    for delivery in deliveries {
+        if delivery.join().is_err() {
+            tracing::error!("a delivery thread ended badly; its alerts wait in the store");
+        }
+    }
+    outcome?;
+    written?;
+    Ok(if args.once && follow.gaps > 0 { ExitCode::from(GAP) } else { ExitCode::SUCCESS })
+}
+
+/// SIGTERM and SIGINT stop the source; what it has handed out is still examined.
+struct Signals {
+    stopping: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// The returned channel takes the source to stop, once there is one.
+    fn listen(self, runtime: &Runtime) -> anyhow::Result<watch::Sender<Option<LiveHandle>>> {
+        let (sender, receiver) = watch::channel(None::<LiveHandle>);
+        let _guard = runtime.enter();
+        let mut terminate = signal(SignalKind::terminate()).context("cannot take SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot take SIGINT")?;
+        runtime.spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            self.stopping.store(true, Ordering::Relaxed);
+            tracing::info!("stopping");
+            // The source may come up between the signal and its registration.
+            loop {
+                if let Some(handle) = &*receiver.borrow() {
+                    handle.stop();
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        Ok(sender)
+    }
+}
+
+fn serve(
+    runtime: &Runtime,
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    sinks: &[String],
+) -> anyhow::Result<()> {
+    let listen = &config.file.http.listen;
+    if listen.is_empty() {
+        return Ok(());
+    }
+    let listener = runtime.block_on(http::bind(listen))?;
+    tracing::info!(address = %http::address(&listener)?, "listening");
+    let shared = Arc::new(http::Shared {
+        state_dir: config.file.state.dir.clone(),
+        metrics: metrics.clone(),
+        sinks: sinks.to_vec(),
+    });
+    runtime.spawn(async move {
+        if let Err(error) = http::serve(listener, shared).await {
+            tracing::error!(error = %error, "the page and the metrics are not served any more");
+        }
+    });
+    Ok(())
+}
+
+fn deliver(
+    sinks: Vec<AnySink>,
+    config: &Config,
+    bell: &Arc<Notify>,
+    stop: &watch::Receiver<bool>,
+    metrics: &Arc<Metrics>,
+    grace: Duration,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    sinks
+        .into_iter()
+        .map(|sink| {
+            let delivery = Delivery {
+                state_dir: config.file.state.dir.clone(),
+                sink,
+                bell: bell.clone(),
+                stop: stop.clone(),
+                metrics: metrics.clone(),
+                grace,
+            };
+            // A thread of its own: SQLite blocks, and a slow sink must not slow the reader.
+            std::thread::Builder::new()
+                .name("deliver".into())
+                .spawn(move || {
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_all().build();
+                    match runtime {
+                        Ok(runtime) => runtime.block_on(delivery.run()),
+                        Err(error) => tracing::error!(error = %error, "no delivery"),
+                    }
+                })
+                .context("cannot start a delivery thread")
+        })
+        .collect()
+}
+
+struct Follow {
+    pipeline: Pipeline,
+    output: Output,
+    stopping: Arc<AtomicBool>,
+    is_once: bool,
+    gaps: u64,
+}
+
+impl Follow {
+    fn follow(&mut self, mut source: LiveSource) -> anyhow::Result<()> {
+        let handle = source.handle();
+        let mut due = Instant::now() + CHECKPOINT_EVERY;
+        let mut due_bytes = CHECKPOINT_BYTES;
+        self.show(&handle);
+        loop {
+            let batch = match source.next_batch() {
+                Ok(Some(batch)) => batch,
+                Ok(None) => return Ok(()),
+                Err(error) => return Err(live::with_hint(error, "cannot follow the server")),
+            };
+            let bytes = self.pipeline.totals().bytes;
+            if Instant::now() >= due || bytes >= due_bytes {
+                due = Instant::now() + CHECKPOINT_EVERY;
+                due_bytes = bytes + CHECKPOINT_BYTES;
+                self.pipeline.want_checkpoint();
+            }
+            self.pipeline.feed(&batch);
+            let is_caught_up = self.write()?;
+            self.show(&handle);
+            if is_caught_up {
+                self.output.metrics.set_caught_up();
+                if self.is_once {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Stores what came out; tells whether the source has caught up.
+    fn write(&mut self) -> anyhow::Result<bool> {
+        let produced = self.pipeline.take();
+        self.gaps += produced.gaps.len() as u64;
+        for gap in &produced.gaps {
+            tracing::warn!(
+                file = gap.file,
+                pos = gap.offset,
+                cause = gap.cause,
+                detail = gap.detail,
+                "coverage gap"
+            );
+        }
+        let stopping = self.stopping.clone();
+        self.output.write(&produced, &move || stopping.load(Ordering::Relaxed))?;
+        self.output.metrics.observe(&self.pipeline);
+        Ok(produced.caught_up)
+    }
+
+    fn show(&mut self, handle: &LiveHandle) {
+        let status = handle.status();
+        self.output.metrics.set_connected(status.is_connected);
+        self.output.metrics.set_reconnects(status.reconnects);
+        self.pipeline.set_server(status.server_name);
+    }
+
+    /// The last checkpoint. Within a transaction there is none: the previous one stands.
+    fn end(&mut self) -> anyhow::Result<()> {
+        self.pipeline.checkpoint_now();
+        self.write()?;
+        let totals = self.pipeline.totals();
+        say(&format!(
+            "examined {} transactions, {} row changes of watched tables, {} gaps",
+            totals.transactions, totals.rows, self.gaps
+        ));
+        Ok(())
+    }
+}

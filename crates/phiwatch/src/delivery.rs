@@ -1,0 +1,166 @@
+//! From the store to the sinks: one thread per sink, in order, at least once.
+//!
+//! # Invariants
+//! - Only what a sink reports as durable is marked delivered.
+//! - Before something is sent the store knows that it may be under way, so that after a crash the
+//!   sink is asked for it instead of getting it twice.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use phiwatch_sink::{AnySink, ErrorKind, Outgoing, Sink, SinkError};
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    metrics::Metrics,
+    store::{Store, StoreError},
+};
+
+const BATCH_MAX: usize = 100;
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How far back a topic is searched for alerts that were under way at a crash.
+const RECONCILE_MESSAGES_MAX: u64 = 10_000;
+
+/// What a delivery thread needs.
+pub(crate) struct Delivery {
+    pub state_dir: PathBuf,
+    pub sink: AnySink,
+    /// Rings when the store has something new.
+    pub bell: Arc<Notify>,
+    /// Turns true when the process ends: deliver what is there, then stop.
+    pub stop: watch::Receiver<bool>,
+    pub metrics: Arc<Metrics>,
+    /// How long to go on trying after `stop`.
+    pub grace: Duration,
+}
+
+impl Delivery {
+    /// Runs until stopped. Errors of the sink are retried for ever; those of the store too.
+    pub(crate) async fn run(mut self) {
+        let mut store = self.open().await;
+        let name = self.sink.name().to_owned();
+        self.reconcile(&mut store, &name).await;
+        let mut retry = RETRY_FIRST;
+        let mut deadline = None;
+        loop {
+            if *self.stop.borrow() && deadline.is_none() {
+                deadline = Some(Instant::now() + self.grace);
+            }
+            let outcome = self.step(&mut store, &name).await;
+            self.metrics.set_waiting(&name, store.waiting(&name).unwrap_or(0));
+            let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            match outcome {
+                Ok(0) if deadline.is_some() => return,
+                Ok(0) => {
+                    retry = RETRY_FIRST;
+                    tokio::select! {
+                        () = self.bell.notified() => {}
+                        _ = self.stop.changed() => {}
+                        // The bell can be missed between two looks; the look itself is cheap.
+                        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                    }
+                }
+                Ok(_) => retry = RETRY_FIRST,
+                Err(_) if is_over => return,
+                Err(()) => {
+                    tokio::time::sleep(retry).await;
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    async fn open(&self) -> Store {
+        loop {
+            match Store::open(&self.state_dir) {
+                Ok(store) => return store,
+                Err(error) => {
+                    tracing::error!(error = %error, "delivery cannot open the store, retrying");
+                    tokio::time::sleep(RETRY_MAX).await;
+                }
+            }
+        }
+    }
+
+    /// After a crash: alerts that were under way may be in the sink already.
+    async fn reconcile(&self, store: &mut Store, name: &str) {
+        let Ok(in_flight) = store.in_flight(name) else { return };
+        if in_flight.is_empty() {
+            return;
+        }
+        let ids: Vec<(String, u32)> =
+            in_flight.iter().map(|(_, uid, revision)| (uid.clone(), *revision)).collect();
+        match self.sink.already_delivered(&ids, RECONCILE_MESSAGES_MAX).await {
+            Ok(found) => {
+                let seqs: Vec<i64> = in_flight
+                    .iter()
+                    .filter(|(_, uid, revision)| found.contains(&(uid.clone(), *revision)))
+                    .map(|(seq, _, _)| *seq)
+                    .collect();
+                if let Err(error) = store.mark_delivered(name, &seqs) {
+                    tracing::warn!(error = %error, "cannot note alerts found in the sink");
+                }
+            }
+            Err(error) => tracing::warn!(
+                error = %error,
+                alerts = in_flight.len(),
+                "cannot ask the sink what it has; alerts under way at the last stop are sent again"
+            ),
+        }
+    }
+
+    /// Sends one batch. `Ok(n)`: n alerts were settled; `Err`: wait and try again.
+    async fn step(&self, store: &mut Store, name: &str) -> Result<usize, ()> {
+        let batch = match store.undelivered(name, BATCH_MAX) {
+            Ok(batch) => batch,
+            Err(error) => return Err(store_failed(&error)),
+        };
+        let Some(last) = batch.last() else { return Ok(0) };
+        if let Err(error) = store.mark_in_flight(name, last.seq) {
+            return Err(store_failed(&error));
+        }
+        let results = self.sink.deliver(&batch).await;
+        self.settle(store, name, &batch, results)
+    }
+
+    fn settle(
+        &self,
+        store: &mut Store,
+        name: &str,
+        batch: &[Outgoing],
+        results: Vec<Result<phiwatch_sink::Ack, SinkError>>,
+    ) -> Result<usize, ()> {
+        let mut done = Vec::new();
+        let mut failure = None;
+        for (alert, result) in batch.iter().zip(results) {
+            match result {
+                Ok(_) => done.push(alert.seq),
+                Err(error) if error.kind() == ErrorKind::TooLarge => {
+                    tracing::error!(sink = name, error = %error, uid = alert.uid, "alert put aside");
+                    self.metrics.dead_letters(name);
+                    store
+                        .dead_letter(name, alert.seq, &error.to_string())
+                        .map_err(|error| store_failed(&error))?;
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        store.mark_delivered(name, &done).map_err(|error| store_failed(&error))?;
+        self.metrics.delivered(name, done.len() as u64);
+        let Some(error) = failure else {
+            self.metrics.set_sink_up(name, true);
+            return Ok(batch.len());
+        };
+        self.metrics.set_sink_up(name, false);
+        tracing::warn!(sink = name, error = %error, "alerts wait in the store");
+        Err(())
+    }
+}
+
+fn store_failed(error: &StoreError) {
+    tracing::error!(error = %error, "delivery cannot use the store, retrying");
+}

@@ -1,0 +1,80 @@
+//! What the pipeline produced, made durable: rendered once, stored, rung for delivery.
+
+use std::{sync::Arc, time::Duration};
+
+use phiwatch_detect::Alert;
+use phiwatch_sink::{Outgoing, wire};
+use tokio::sync::Notify;
+
+use crate::{
+    metrics::Metrics,
+    pipeline::Produced,
+    store::{Batch, Store, StoreError},
+};
+
+/// Pause between two tries to write while the disk is full or busy.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Writes to the store.
+pub(crate) struct Output {
+    pub store: Store,
+    pub context: wire::WireContext,
+    pub metrics: Arc<Metrics>,
+    pub bell: Arc<Notify>,
+}
+
+/// An alert as it is stored and delivered.
+pub(crate) fn outgoing(alert: &Alert, context: &wire::WireContext) -> Outgoing {
+    Outgoing {
+        seq: 0,
+        uid: alert.uid.to_string(),
+        revision: alert.revision,
+        activity: alert.activity as u8,
+        tenant: alert.tenant.to_string(),
+        rule: alert.rule.as_str().to_owned(),
+        time_ms: alert.time.millis(),
+        value: wire::ocsf(alert, context).into_bytes(),
+    }
+}
+
+impl Output {
+    /// Makes alerts, gaps and checkpoint durable in one transaction. While the disk is full this
+    /// waits and tries again (`should_stop` ends that): nothing that was examined is lost, and
+    /// the full queue stops the reading.
+    ///
+    /// # Errors
+    /// The store cannot be used at all, or waiting was ended.
+    pub(crate) fn write(
+        &mut self,
+        produced: &Produced,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<(), StoreError> {
+        let batch = Batch {
+            alerts: produced.alerts.iter().map(|alert| outgoing(alert, &self.context)).collect(),
+            severities: produced.alerts.iter().map(|alert| alert.severity as u8).collect(),
+            gaps: produced.gaps.clone(),
+            checkpoint: produced.checkpoint.clone(),
+        };
+        if batch.is_empty() {
+            return Ok(());
+        }
+        while let Err(error) = self.store.commit(&batch) {
+            if !error.is_transient() || should_stop() {
+                return Err(error);
+            }
+            self.metrics.store_error();
+            tracing::error!(error = %error, "the store cannot be written, trying again; reading waits");
+            std::thread::sleep(RETRY);
+        }
+        for alert in &produced.alerts {
+            self.metrics.alert(alert.rule.as_str(), alert.severity as u8);
+        }
+        if batch.checkpoint.is_some() {
+            self.metrics.checkpoint_written(jiff::Timestamp::now().as_second());
+        }
+        if !batch.alerts.is_empty() {
+            self.bell.notify_waiters();
+        }
+        Ok(())
+    }
+}

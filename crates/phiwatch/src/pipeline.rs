@@ -1,0 +1,378 @@
+//! The middle of the data path: decode, classify, detect. One thread, synchronous, deterministic.
+//!
+//! Input: [`Batch`]es of a source. Output: [`Produced`]: alerts, gaps and at most one checkpoint,
+//! for the store. Never waits for the network.
+//!
+//! # Invariants
+//! - A checkpoint is taken between transactions only, and after the alerts before it.
+//! - A transaction that the resumed position already covers is passed over whole.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use phiwatch_binlog::{
+    BinlogPosition, Decoder, End, Gap, Gtid, GtidSet, GtidState, Limits, Malformed, MariaGtidState,
+    Op, Plan, RowChange, Statement, StatementKind, Table, TableName, Transaction, Visitor,
+};
+use phiwatch_detect::{Alert, Engine};
+use phiwatch_magento::{Classifier, Observation};
+use phiwatch_source::{Batch, Item};
+
+use crate::store::{Checkpoint, GapRecord};
+
+/// Column names per (schema, table), for logs without them.
+pub(crate) type ColumnNames = BTreeMap<(String, String), Vec<Arc<str>>>;
+
+/// Decoder, classifier and engine, fed with batches.
+pub(crate) struct Pipeline {
+    decoder: Decoder,
+    core: Core,
+}
+
+/// What came out since the last look.
+#[derive(Debug, Default)]
+pub(crate) struct Produced {
+    pub alerts: Vec<Alert>,
+    pub gaps: Vec<GapRecord>,
+    pub checkpoint: Option<Checkpoint>,
+    /// The source said that the server has nothing more at present.
+    pub caught_up: bool,
+}
+
+/// Running totals.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Totals {
+    pub events: u64,
+    pub bytes: u64,
+    pub transactions: u64,
+    pub transactions_skipped: u64,
+    pub rows: u64,
+    pub ignored_bytes: u64,
+    pub statements: u64,
+    /// By `Malformed::label`.
+    pub gaps: BTreeMap<&'static str, u64>,
+    /// Commit time of the last transaction, µs since 1970.
+    pub last_commit_us: i64,
+    pub first_commit_us: i64,
+}
+
+struct Core {
+    classifier: Classifier,
+    engine: Engine,
+    column_names: ColumnNames,
+    observations: Vec<Observation>,
+    produced: Produced,
+    totals: Totals,
+    /// Executed transactions, as far as they carry GTIDs.
+    executed: Option<GtidState>,
+    /// What a resumed run need not see again.
+    resumed: Option<GtidState>,
+    position: BinlogPosition,
+    server: String,
+    /// A transaction is open.
+    is_open: bool,
+    /// The open transaction was examined by an earlier run.
+    is_skipping: bool,
+    is_checkpoint_wanted: bool,
+    /// Something was examined since the last checkpoint.
+    is_dirty: bool,
+    table_prefix: String,
+    /// Tables whose rows were not examined for want of column names.
+    nameless: BTreeSet<TableName>,
+}
+
+const NO_NAMES: &str = "columns without names: binlog_row_metadata is not FULL, and the table was \
+     not found on the server";
+
+impl Pipeline {
+    pub(crate) fn new(classifier: Classifier, engine: Engine, table_prefix: String) -> Self {
+        let core = Core {
+            classifier,
+            engine,
+            column_names: ColumnNames::new(),
+            observations: Vec::new(),
+            produced: Produced::default(),
+            totals: Totals::default(),
+            executed: None,
+            resumed: None,
+            position: BinlogPosition { file: Arc::from(""), offset: 4 },
+            server: String::new(),
+            is_open: false,
+            is_skipping: false,
+            is_checkpoint_wanted: false,
+            is_dirty: false,
+            table_prefix,
+            nameless: BTreeSet::new(),
+        };
+        Self { decoder: Decoder::new(Limits::default()), core }
+    }
+
+    /// Goes on where a checkpoint ended: its transactions are not examined again.
+    pub(crate) fn resume(&mut self, executed: Option<GtidState>, position: BinlogPosition) {
+        self.core.resumed.clone_from(&executed);
+        self.core.executed = executed;
+        self.core.position = position;
+    }
+
+    /// Names the server that is read, for the checkpoint.
+    pub(crate) fn set_server(&mut self, server: String) {
+        self.core.server = server;
+    }
+
+    /// Column names for tables whose maps carry none.
+    pub(crate) fn set_column_names(&mut self, names: ColumnNames) {
+        self.core.column_names = names;
+    }
+
+    /// The classifier, for bootstrapping its maps.
+    pub(crate) fn classifier_mut(&mut self) -> &mut Classifier {
+        &mut self.core.classifier
+    }
+
+    /// Asks for a checkpoint at the next transaction's end.
+    pub(crate) fn want_checkpoint(&mut self) {
+        self.core.is_checkpoint_wanted = self.core.is_dirty;
+    }
+
+    /// A checkpoint now, unless a transaction is open (then the last boundary's one stands).
+    pub(crate) fn checkpoint_now(&mut self) {
+        if !self.core.is_open && self.core.is_dirty {
+            self.core.take_checkpoint();
+        }
+    }
+
+    /// Examines a batch.
+    pub(crate) fn feed(&mut self, batch: &Batch) {
+        for item in &batch.items {
+            match item {
+                Item::File { name, offset } => {
+                    self.decoder.start_file(name);
+                    self.core.position = BinlogPosition { file: name.clone(), offset: *offset };
+                }
+                Item::Event { offset, range } => {
+                    let Some(raw) = batch.bytes.get(range.clone()) else { continue };
+                    self.core.totals.events += 1;
+                    self.core.totals.bytes += raw.len() as u64;
+                    self.decoder.event(*offset, raw, &mut self.core);
+                }
+                Item::Damage { offset, bytes, cause } => {
+                    self.decoder.damaged(*offset, *bytes, cause.clone(), &mut self.core);
+                }
+                Item::Purged { missing } => self.core.purged(missing),
+                Item::CaughtUp => self.core.produced.caught_up = true,
+            }
+        }
+    }
+
+    /// The files end: open findings say their last word.
+    pub(crate) fn finish(&mut self) {
+        self.decoder.finish(&mut self.core);
+        self.core.engine.finish(&mut self.core.produced.alerts);
+    }
+
+    /// What came out since the last call.
+    pub(crate) fn take(&mut self) -> Produced {
+        std::mem::take(&mut self.core.produced)
+    }
+
+    pub(crate) fn totals(&self) -> &Totals {
+        &self.core.totals
+    }
+}
+
+impl Core {
+    fn purged(&mut self, missing: &str) {
+        *self.totals.gaps.entry("purged").or_default() += 1;
+        self.produced.gaps.push(GapRecord {
+            file: self.position.file.to_string(),
+            offset: self.position.offset,
+            bytes: 0,
+            gtid: missing.to_owned(),
+            cause: "purged".into(),
+            detail: "purged on the server before they were read".into(),
+        });
+        self.engine.missing(missing, &self.position, &mut self.produced.alerts);
+        // They will never come: what follows them is the next position.
+        if let (Some(GtidState::MySql(executed)), Ok(missing)) =
+            (&mut self.executed, missing.parse::<GtidSet>())
+        {
+            *executed = executed.union(&missing);
+        }
+        self.is_dirty = true;
+    }
+
+    /// Rows of a catalogue table whose columns have no names: which column is which would be a
+    /// guess. Recorded once per table, counted each time.
+    fn nameless_rows(&mut self, table: &Table, bytes: usize) {
+        let prefix = self.table_prefix.as_str();
+        let name = table.name.strip_prefix(prefix).unwrap_or(&table.name);
+        let is_missing = self
+            .classifier
+            .names_missing()
+            .any(|(database, missing)| database == &*table.database && missing == name);
+        if !is_missing {
+            return;
+        }
+        let table = TableName { database: table.database.clone(), table: Arc::from(name) };
+        let cause = Malformed::Unsupported(NO_NAMES);
+        let at = self.position.clone();
+        let gap = Gap { at, bytes: bytes as u64, gtid: None, table: Some(table.clone()), cause };
+        if self.nameless.insert(table) {
+            self.gap(&gap);
+        } else {
+            *self.totals.gaps.entry(gap.cause.label()).or_default() += 1;
+            self.engine.gap(&gap, &mut self.produced.alerts);
+        }
+    }
+
+    fn is_examined(&self, gtid: Option<&Gtid>) -> bool {
+        match (&self.resumed, &self.executed, gtid) {
+            (_, Some(GtidState::MySql(executed)), Some(gtid)) => executed.contains(gtid),
+            (Some(GtidState::MariaDb(resumed)), _, Some(gtid)) => resumed.contains(gtid),
+            _ => false,
+        }
+    }
+
+    fn take_checkpoint(&mut self) {
+        let (flavor, gtids) = match &self.executed {
+            None => ("", String::new()),
+            Some(GtidState::MySql(set)) => ("mysql", set.to_string()),
+            Some(GtidState::MariaDb(state)) => ("mariadb", state.to_string()),
+        };
+        self.produced.checkpoint = Some(Checkpoint {
+            gtids,
+            flavor: flavor.into(),
+            file: self.position.file.to_string(),
+            offset: self.position.offset,
+            server: self.server.clone(),
+            classifier: self.classifier.save(),
+            engine: self.engine.checkpoint(),
+        });
+        self.is_checkpoint_wanted = false;
+        self.is_dirty = false;
+    }
+
+    fn push_observations(&mut self) {
+        for observation in self.observations.drain(..) {
+            self.engine.push(&observation);
+        }
+    }
+}
+
+impl Visitor for Core {
+    fn table(&mut self, table: &Table) -> Plan {
+        self.classifier.table(table)
+    }
+
+    fn column_names(
+        &mut self,
+        database: &str,
+        table: &str,
+        columns: usize,
+    ) -> Option<Vec<Arc<str>>> {
+        let names = self.column_names.get(&(database.to_owned(), table.to_owned()))?;
+        (names.len() == columns).then(|| names.clone())
+    }
+
+    fn begin(&mut self, transaction: &Transaction) {
+        self.is_open = true;
+        self.is_skipping = self.is_examined(transaction.gtid.as_ref());
+        if self.is_skipping {
+            self.totals.transactions_skipped += 1;
+            return;
+        }
+        self.totals.transactions += 1;
+        self.totals.last_commit_us = transaction.time.0;
+        if self.totals.first_commit_us == 0 {
+            self.totals.first_commit_us = transaction.time.0;
+        }
+        self.classifier.begin(transaction);
+        self.engine.begin(transaction);
+    }
+
+    fn row(&mut self, transaction: &Transaction, change: &RowChange<'_>) {
+        if self.is_skipping {
+            return;
+        }
+        self.totals.rows += 1;
+        self.classifier.row(transaction, change, &mut self.observations);
+        self.push_observations();
+    }
+
+    fn ignored(&mut self, table: &Table, bytes: usize) {
+        self.totals.ignored_bytes += bytes as u64;
+        let is_nameless = table.columns.first().is_some_and(|column| column.name.is_none());
+        if is_nameless && !self.is_skipping {
+            self.nameless_rows(table, bytes);
+        }
+    }
+
+    fn statement(&mut self, transaction: &Transaction, statement: &Statement<'_>) {
+        if self.is_skipping {
+            return;
+        }
+        self.totals.statements += 1;
+        if matches!(statement.kind, StatementKind::AlterTable | StatementKind::RenameTable) {
+            // The names were those of the old table; a guess would be worse than none.
+            for TableName { database, table } in &statement.tables {
+                self.column_names.remove(&(database.to_string(), table.to_string()));
+            }
+        }
+        self.classifier.statement(transaction, statement, &mut self.observations);
+        self.push_observations();
+    }
+
+    fn end(&mut self, transaction: &Transaction, end: &End, next: &BinlogPosition) {
+        let was_skipping = std::mem::replace(&mut self.is_skipping, false);
+        self.is_open = false;
+        if !was_skipping {
+            self.classifier.end(transaction, end);
+            self.engine.end(transaction, end, &mut self.produced.alerts);
+        }
+        if *end == End::Torn {
+            return;
+        }
+        if let Some(gtid) = &transaction.gtid {
+            self.executed.get_or_insert_with(|| no_transactions(gtid)).insert(gtid);
+        }
+        self.position = next.clone();
+        self.is_dirty = true;
+        if self.is_checkpoint_wanted {
+            self.take_checkpoint();
+        }
+    }
+
+    fn gap(&mut self, gap: &Gap) {
+        if self.is_skipping {
+            return;
+        }
+        *self.totals.gaps.entry(gap.cause.label()).or_default() += 1;
+        self.produced.gaps.push(GapRecord {
+            file: gap.at.file.to_string(),
+            offset: gap.at.offset,
+            bytes: gap.bytes,
+            gtid: gap.gtid.as_ref().map(ToString::to_string).unwrap_or_default(),
+            cause: gap.cause.label().into(),
+            detail: gap.cause.to_string(),
+        });
+        self.engine.gap(gap, &mut self.produced.alerts);
+    }
+}
+
+fn no_transactions(like: &Gtid) -> GtidState {
+    match like {
+        Gtid::MySql { .. } => GtidState::MySql(GtidSet::default()),
+        Gtid::MariaDb { .. } => GtidState::MariaDb(MariaGtidState::default()),
+    }
+}
+
+/// Kind of a row change, for totals: create, update, delete.
+pub(crate) fn op_name(op: Op) -> &'static str {
+    match op {
+        Op::Create => "c",
+        Op::Update => "u",
+        Op::Delete => "d",
+    }
+}
