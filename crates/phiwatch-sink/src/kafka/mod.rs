@@ -29,7 +29,10 @@ mod in_flight;
 mod reconcile;
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -62,6 +65,8 @@ pub struct KafkaSink {
     client: RwLock<Arc<Client>>,
     /// One `deliver` at a time: order.
     turn: tokio::sync::Mutex<()>,
+    /// The last call met a definite error.
+    is_refused: AtomicBool,
 }
 
 /// A producer and what it was given.
@@ -87,6 +92,7 @@ impl KafkaSink {
             config,
             client: RwLock::new(Arc::new(client)),
             turn: tokio::sync::Mutex::new(()),
+            is_refused: AtomicBool::new(false),
         })
     }
 
@@ -167,7 +173,7 @@ impl KafkaSink {
         slot: Option<Slot>,
         unsent: Option<RDKafkaErrorCode>,
     ) -> Result<Ack, SinkError> {
-        if client.in_flight.is_fatal() && slot != Some(Slot::Acknowledged) {
+        if client.is_fatal() && slot != Some(Slot::Acknowledged) {
             return Err(SinkError::new(
                 ErrorKind::Fatal,
                 NAME,
@@ -301,6 +307,12 @@ impl Sink for KafkaSink {
         let _turn = self.turn.lock().await;
         let client = self.client();
         client.in_flight.shed();
+        if self.is_refused.load(Ordering::Relaxed) {
+            // The client remembers that it may not write, or that there is no such topic, until
+            // it reads the metadata again: every five minutes by itself.
+            let known = self.ask_metadata(Arc::clone(&client)).await;
+            tracing::debug!(is_ok = known.is_ok(), "asked kafka again after a refusal");
+        }
         let deadline = Instant::now() + self.config.deliver_timeout;
         let mut results = Vec::with_capacity(alerts.len());
         for chunk in alerts.chunks(IN_FLIGHT_MAX) {
@@ -318,7 +330,10 @@ impl Sink for KafkaSink {
                 results.extend(self.deliver_chunk(&client, chunk, deadline).await);
             }
         }
-        if client.in_flight.is_fatal() {
+        let is_definite = |error: &SinkError| matches!(error.kind(), ErrorKind::Definite);
+        let is_refused = results.iter().any(|result| result.as_ref().is_err_and(is_definite));
+        self.is_refused.store(is_refused, Ordering::Relaxed);
+        if client.is_fatal() {
             self.rebuild(client).await;
         }
         results
@@ -364,6 +379,11 @@ impl Client {
         let context = Context(Arc::clone(&in_flight));
         let producer = config.producer()?.create_with_context(context)?;
         Ok(Self { producer, in_flight })
+    }
+
+    /// A report with the cause can come before the error event that calls it fatal.
+    fn is_fatal(&self) -> bool {
+        self.in_flight.is_fatal() || self.producer.client().fatal_error().is_some()
     }
 
     /// Enqueues; the outcome comes to `in_flight`, for a refusal at once too.

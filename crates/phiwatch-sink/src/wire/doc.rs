@@ -165,15 +165,25 @@ pub(super) struct Analytic {
 pub(super) struct AttackDoc {
     /// Version of ATT&CK.
     pub(super) version: &'static str,
-    pub(super) tactic: Named,
-    pub(super) technique: Named,
+    pub(super) tactic: Tactic,
+    pub(super) technique: Technique,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sub_technique: Option<Technique>,
 }
 
 /// Id and name in ATT&CK.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Named {
+pub(super) struct Tactic {
     pub(super) uid: &'static str,
     pub(super) name: &'static str,
+}
+
+/// Id and name in ATT&CK; the parent of a sub-technique goes by its id alone.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Technique {
+    pub(super) uid: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<&'static str>,
 }
 
 /// What to do next.

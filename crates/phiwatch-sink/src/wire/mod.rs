@@ -13,13 +13,13 @@ mod rules;
 
 use std::{borrow::Cow, collections::BTreeSet};
 
-use phiwatch_detect::{Activity, Alert, Analysis, Confidence, Evidence, Severity};
+use phiwatch_detect::{Activity, Alert, Analysis, Attack, Confidence, Evidence, Severity};
 
 use self::doc::{
     Actor, AlertDoc, Analytic, AnomalyAnalysis, AttackDoc, ClassifierDetails, Counts,
     DataClassification, Database, Discovery, Endpoint, EvidenceData, EvidenceDoc, FindingInfo,
-    Measure, Metadata, Named, Observable, Observed, Product, Remediation, Resource, Session,
-    Target, Timespan, Unmapped,
+    Measure, Metadata, Observable, Observed, Product, Remediation, Resource, Session, Tactic,
+    Target, Technique, Timespan, Unmapped,
 };
 
 /// Version of OCSF that alerts follow.
@@ -111,7 +111,7 @@ fn document<'a>(alert: &'a Alert, uid: &'a str, context: &'a WireContext) -> Ale
         finding_info: finding_info(alert, uid),
         anomaly_analyses: alert.analysis.as_ref().map(|analysis| [anomaly_analysis(analysis)]),
         remediation: Remediation {
-            desc: Cow::Borrowed(rules::words(alert.rule).remediation),
+            desc: Cow::Borrowed(alert.rule.info().remediation),
             references: [runbook(alert, context)],
         },
         evidences: alert.evidence.iter().map(|one| evidence(alert, one)).collect(),
@@ -148,34 +148,43 @@ fn metadata<'a>(alert: &'a Alert, uid: &'a str, context: &'a WireContext) -> Met
 }
 
 fn finding_info<'a>(alert: &'a Alert, uid: &'a str) -> FindingInfo<'a> {
-    let words = rules::words(alert.rule);
+    let info = alert.rule.info();
     // A rule with both kinds of evidence is statistical exactly where it argues with numbers.
     let (type_id, kind) = if alert.analysis.is_some() { (3, "Statistical") } else { (1, "Rule") };
     FindingInfo {
         uid,
         title: alert.title,
-        desc: words.desc,
+        desc: rules::desc(alert.rule),
         created_time: (alert.revision == 0).then(|| alert.time.millis()),
         first_seen_time: alert.first_seen.millis(),
         last_seen_time: alert.last_seen.millis(),
         analytic: Analytic {
             uid: alert.rule.as_str(),
-            name: words.name,
+            name: info.title,
             type_id,
             kind,
             version: RULES_VERSION,
         },
-        attacks: words
-            .attacks
-            .iter()
-            .map(|attack| AttackDoc {
-                version: ATTACK_VERSION,
-                tactic: Named { uid: attack.tactic.0, name: attack.tactic.1 },
-                technique: Named { uid: attack.technique.0, name: attack.technique.1 },
-            })
-            .collect(),
-        types: [words.finding_type],
+        attacks: info.attacks.iter().map(attack).collect(),
+        types: [rules::finding_type(alert.rule)],
         data_sources: ["binlog"],
+    }
+}
+
+/// ATT&CK numbers a sub-technique `<technique>.<n>`; OCSF has a place for each.
+fn attack(attack: &Attack) -> AttackDoc {
+    let (uid, name) = attack.technique;
+    let (technique, sub_technique) = match uid.split_once('.') {
+        Some((parent, _)) => {
+            (Technique { uid: parent, name: None }, Some(Technique { uid, name: Some(name) }))
+        }
+        None => (Technique { uid, name: Some(name) }, None),
+    };
+    AttackDoc {
+        version: ATTACK_VERSION,
+        tactic: Tactic { uid: attack.tactic.0, name: attack.tactic.1 },
+        technique,
+        sub_technique,
     }
 }
 
