@@ -303,19 +303,19 @@ mod tests {
     }
 
     #[track_caller]
-    fn start(text: &str, want: Option<StartAt>) {
-        assert_eq!(text.parse::<StartAt>().ok(), want, "{text}");
+    fn start(text: &str, want: Option<&StartAt>) {
+        assert_eq!(text.parse::<StartAt>().ok().as_ref(), want, "{text}");
     }
 
     #[test]
     fn starts_read() {
         let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
-        start("oldest", Some(StartAt::Oldest));
-        start(&format!("{uuid}:1-5"), Some(StartAt::Gtid(format!("{uuid}:1-5").parse().unwrap())));
-        start("0-11-20,1-2-3", Some(StartAt::Gtid("0-11-20,1-2-3".parse().unwrap())));
+        start("oldest", Some(&StartAt::Oldest));
+        start(&format!("{uuid}:1-5"), Some(&StartAt::Gtid(format!("{uuid}:1-5").parse().unwrap())));
+        start("0-11-20,1-2-3", Some(&StartAt::Gtid("0-11-20,1-2-3".parse().unwrap())));
         start(
             "binlog.000003:4567890123",
-            Some(StartAt::Position { file: "binlog.000003".to_owned(), offset: 4_567_890_123 }),
+            Some(&StartAt::Position { file: "binlog.000003".to_owned(), offset: 4_567_890_123 }),
         );
         start("binlog.000003:3", None);
         start("binlog.000003", None);

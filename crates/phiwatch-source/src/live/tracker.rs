@@ -252,3 +252,196 @@ impl Tracker {
         self.boundary = BinlogPosition { file: self.file.clone(), offset };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UUID: [u8; 16] = [7; 16];
+
+    /// A dump made of events one after the other.
+    struct Dumped {
+        tracker: Tracker,
+        at: u64,
+    }
+
+    impl Dumped {
+        fn new(resume: Resume, dump: Dump) -> Self {
+            let mut tracker = Tracker::new(resume);
+            tracker.reconnect(&dump);
+            tracker.enter("binlog.000001", 4);
+            Self { tracker, at: 4 }
+        }
+
+        /// Whether the event was delivered.
+        fn event(&mut self, kind: u8, body: &[u8]) -> bool {
+            let size = u32::try_from(19 + body.len()).unwrap();
+            self.at += u64::from(size);
+            let [a, b, c, d, ..] = self.at.to_le_bytes();
+            let mut event = vec![0; 4];
+            event.push(kind);
+            event.extend(9_u32.to_le_bytes());
+            event.extend(size.to_le_bytes());
+            event.extend([a, b, c, d, 0, 0]);
+            event.extend(body);
+            let header = Header::parse(&event).unwrap();
+            let at = self.tracker.place(&header);
+            self.tracker.event(&header, &event, at)
+        }
+
+        fn gtid(&mut self, number: u64) -> bool {
+            let body = [&[0], &UUID[..], &number.to_le_bytes()].concat();
+            self.event(kind::GTID, &body)
+        }
+
+        fn maria_gtid(&mut self, sequence: u64, flags: u8) -> bool {
+            let body = [&sequence.to_le_bytes()[..], &0_u32.to_le_bytes(), &[flags]].concat();
+            self.event(kind::MARIA_GTID, &body)
+        }
+
+        fn query(&mut self, text: &str) -> bool {
+            let body = [&[0; 13][..], &[0], text.as_bytes()].concat();
+            self.event(kind::QUERY, &body)
+        }
+
+        #[track_caller]
+        fn check(&self, done: &str, boundary: u64) {
+            let got = self.tracker.done.as_ref().map(ToString::to_string).unwrap_or_default();
+            assert_eq!((got.as_str(), self.tracker.boundary.offset), (done, boundary));
+        }
+    }
+
+    fn mysql() -> Dumped {
+        Dumped::new(Resume::Gtid("".parse().unwrap()), Dump::default())
+    }
+
+    const ROWS: u8 = 30;
+    const ONE: &str = "07070707-0707-0707-0707-070707070707:1";
+
+    #[test]
+    fn transaction_counts_when_its_end_has_come() {
+        let mut dump = mysql();
+        dump.gtid(1);
+        dump.query("BEGIN");
+        dump.event(ROWS, b"row");
+        dump.query("SAVEPOINT `a`");
+        dump.query("ROLLBACK TO `a`");
+        dump.check("", 4);
+        dump.event(kind::XID, &[0; 8]);
+        dump.check(ONE, dump.at);
+    }
+
+    #[test]
+    fn each_form_of_a_transaction_ends() {
+        for forms in [
+            &["BEGIN", "COMMIT"][..],
+            &["BEGIN", "CREATE TABLE t (i int) START TRANSACTION", "ROLLBACK"],
+            &["CREATE TABLE t (i int)"],
+            &["XA START X'61',X'',1", "XA END X'61',X'',1", "XA ROLLBACK X'61',X'',1"],
+            &["XA COMMIT X'61',X'',1"],
+        ] {
+            let mut dump = mysql();
+            dump.gtid(1);
+            for text in forms {
+                dump.check("", 4);
+                dump.query(text);
+            }
+            dump.check(ONE, dump.at);
+        }
+        for last in [kind::XA_PREPARE, kind::TRANSACTION_PAYLOAD, kind::INCIDENT] {
+            let mut dump = mysql();
+            dump.gtid(1);
+            dump.check("", 4);
+            dump.event(last, b"");
+            dump.check(ONE, dump.at);
+        }
+    }
+
+    #[test]
+    fn torn_transaction_does_not_count_and_comes_again() {
+        let mut dump = mysql();
+        dump.gtid(1);
+        dump.query("BEGIN");
+        dump.tracker.reconnect(&Dump::default());
+        dump.tracker.enter("binlog.000001", 4);
+        assert!(dump.gtid(1));
+        dump.query("BEGIN");
+        dump.event(kind::XID, &[0; 8]);
+        dump.check(ONE, dump.at);
+        // What was delivered whole is passed over should a server send it again.
+        let boundary = dump.at;
+        assert!(!dump.gtid(1) && !dump.query("BEGIN") && !dump.event(kind::XID, &[0; 8]));
+        assert!(dump.at > boundary && dump.gtid(2));
+    }
+
+    #[test]
+    fn mariadb_group_and_single_statement() {
+        let mut dump = Dumped::new(Resume::Gtid("0-9-4".parse().unwrap()), Dump::default());
+        dump.maria_gtid(5, 0);
+        dump.query("CREATE TABLE t (i int)");
+        dump.check("0-9-4", 4);
+        dump.event(kind::XID, &[0; 8]);
+        dump.check("0-9-5", dump.at);
+        dump.maria_gtid(6, 1);
+        dump.query("DROP TABLE t");
+        dump.check("0-9-6", dump.at);
+        // Without strict mode numbers may go backwards: never a reason to pass over.
+        assert!(dump.maria_gtid(3, 1));
+        dump.query("DROP TABLE t");
+        dump.check("0-9-3", dump.at);
+    }
+
+    #[test]
+    fn gtid_list_at_a_files_head_is_the_start() {
+        let list = |sequence: u32| {
+            let words = [1, 0, 9, sequence, 0].map(u32::to_le_bytes);
+            words.concat()
+        };
+        let position = BinlogPosition { file: Arc::from("binlog.000001"), offset: 4 };
+        let adopt = Dump { adopt_list: true, ..Dump::default() };
+        let mut dump = Dumped::new(Resume::Position(position), adopt);
+        dump.event(kind::MARIA_GTID_LIST, &list(40));
+        dump.check("0-9-40", dump.at);
+        assert!(matches!(dump.tracker.resume(), Resume::Gtid(_)));
+        // After a purge: what was read further than the file's head is passed over.
+        let again = Dump { filter_known: true, ..adopt };
+        let mut dump = Dumped::new(Resume::Gtid("0-9-41".parse().unwrap()), again);
+        dump.event(kind::MARIA_GTID_LIST, &list(40));
+        dump.check("0-9-41", dump.at);
+        assert!(!dump.maria_gtid(41, 1) && !dump.query("x"));
+        assert!(dump.maria_gtid(42, 1) && dump.query("x"));
+        dump.check("0-9-42", dump.at);
+    }
+
+    #[test]
+    fn start_beyond_4_gib_passes_over_what_comes_before() {
+        let far = (4 << 30) + 500;
+        let position = BinlogPosition { file: Arc::from("binlog.000001"), offset: far };
+        let dump = Dump { skip_until: far, ..Dump::default() };
+        let mut dump = Dumped::new(Resume::Position(position.clone()), dump);
+        assert!(!dump.query("BEGIN") && !dump.event(kind::XID, &[0; 8]));
+        assert!(dump.tracker.is_before_start());
+        assert_eq!(dump.tracker.resume(), Resume::Position(position));
+        // One event of almost two gigabytes after the other, until there.
+        let mut damage = far - dump.at;
+        while damage > 0 {
+            let bytes = damage.min(1 << 31);
+            dump.tracker.damage(bytes);
+            dump.at += bytes;
+            damage -= bytes;
+        }
+        assert!(dump.query("BEGIN") && dump.event(kind::XID, &[0; 8]));
+        dump.check("", dump.at);
+    }
+
+    #[test]
+    fn anonymous_transactions_move_the_position() {
+        let position = BinlogPosition { file: Arc::from("binlog.000001"), offset: 4 };
+        let mut dump = Dumped::new(Resume::Position(position), Dump::default());
+        dump.event(kind::ANONYMOUS_GTID, &[0; 25]);
+        dump.query("BEGIN");
+        dump.check("", 4);
+        dump.event(kind::XID, &[0; 8]);
+        dump.check("", dump.at);
+    }
+}

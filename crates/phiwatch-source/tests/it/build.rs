@@ -6,7 +6,7 @@ pub(crate) struct Builder {
     checksums: bool,
     /// Start of each event.
     pub(crate) starts: Vec<u64>,
-    /// Added to every position: a file beyond 4 GiB without its bytes.
+    /// Events say where they end; else 0 stands there, as in MariaDB's transactions.
     pub(crate) positions: bool,
 }
 

@@ -4,7 +4,7 @@ use phiwatch_binlog::Malformed;
 use phiwatch_source::{FileSource, Item, Source, SourceError};
 use tempfile::TempDir;
 
-use crate::build::Builder;
+use crate::build::{Builder, event};
 
 const ROWS: u8 = 30;
 
@@ -276,4 +276,26 @@ fn encrypted_rest_of_a_mariadb_file_is_one_damage() {
     let read = read_bytes(&builder.bytes);
     assert_eq!(starts(&read), [4]);
     assert_eq!(read.damage, [(at, builder.bytes.len() as u64 - at, Malformed::Encrypted)]);
+}
+
+/// Positions in headers have 32 bits, offsets do not.
+#[test]
+fn offsets_go_on_beyond_4_gib() {
+    use std::os::unix::fs::FileExt;
+    let far = (4_u64 << 30) + 1_000;
+    let dir = TempDir::new().unwrap();
+    let path = write(&dir, "binlog.000001", &Builder::new(true).bytes);
+    // A hole stands for what comes before.
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let mut at = far;
+    for index in 0..3_u8 {
+        let end = at + 29;
+        let mut event = event(ROWS, &[index; 6], 29, end as u32, 0);
+        event.extend(crc32fast::hash(&event).to_le_bytes());
+        file.write_all_at(&event, at).unwrap();
+        at = end;
+    }
+    let read = read(FileSource::new(vec![path]).with_start(far)).unwrap();
+    assert_eq!(starts(&read), [4, far, far + 29, far + 58]);
+    assert!(read.damage.is_empty());
 }
