@@ -207,20 +207,6 @@ pub(crate) fn added_columns(text: &[u8]) -> Vec<String> {
     columns
 }
 
-/// What a GRANT grants: (all privileges, on every schema, with grant option).
-pub(crate) fn granted(text: &[u8]) -> (bool, bool, bool) {
-    let tokens: Vec<Token<'_>> = tokens(text).collect();
-    let on = tokens.iter().position(|token| token.is_word("on"));
-    let all = tokens.iter().take(on.unwrap_or(0)).any(|token| token.is_word("all"));
-    let stars = [Token::Sign(b'*'), Token::Sign(b'.'), Token::Sign(b'*')];
-    let mut object = tokens.iter().skip(on.map_or(tokens.len(), |at| at + 1));
-    let global = stars.iter().all(|star| object.next() == Some(star));
-    let option = tokens.windows(3).any(|three| {
-        three.iter().zip(["with", "grant", "option"]).all(|(token, word)| token.is_word(word))
-    });
-    (all, global, option)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,20 +232,6 @@ mod tests {
             ("ALTER TABLE t ADD CONSTRAINT c FOREIGN KEY (a) REFERENCES b (c)", vec![]),
         ] {
             assert_eq!(added_columns(text.as_bytes()), columns, "{text}");
-        }
-    }
-
-    #[test]
-    fn grants() {
-        for (text, want) in [
-            ("GRANT ALL PRIVILEGES ON *.* TO `a`@`%` WITH GRANT OPTION", (true, true, true)),
-            ("grant select on *.* to a", (false, true, false)),
-            ("GRANT SELECT ON `shop`.* TO a", (false, false, false)),
-            ("GRANT ALL ON shop.quote TO 'on *.*'", (true, false, false)),
-            ("GRANT clerk TO a", (false, false, false)),
-            ("GRANT /* ALL */ SELECT ON a.b TO c", (false, false, false)),
-        ] {
-            assert_eq!(granted(text.as_bytes()), want, "{text}");
         }
     }
 

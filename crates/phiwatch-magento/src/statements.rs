@@ -29,7 +29,9 @@ impl Judge<'_, '_> {
             StatementKind::Dml | StatementKind::LoadData => {
                 self.each(|this, table, info| this.unseen(table, info));
             }
-            StatementKind::CreateTable => self.each(Self::created),
+            StatementKind::CreateTable => {
+                self.each(|this, table, info| this.created(table, info, CopyForm::CreateColumns));
+            }
             StatementKind::CreateTableSelect => self.copied(CopyForm::CreateSelect),
             StatementKind::CreateTableLike => self.copied(CopyForm::CreateLike),
             StatementKind::AlterTable => self.each(Self::altered),
@@ -43,7 +45,9 @@ impl Judge<'_, '_> {
             StatementKind::Database => self.database(),
             StatementKind::CreateCode => self.code(),
             StatementKind::Grant => {
-                let (all, global, grant_option) = sql::granted(statement.text.expose());
+                let grant = statement.grant.unwrap_or_default();
+                let (all, global) = (grant.all, grant.global);
+                let grant_option = grant.with_grant_option;
                 self.account(AccountChange::SqlGrant { all, global, grant_option });
             }
             StatementKind::Account => self.account(AccountChange::SqlAccount),
@@ -82,7 +86,9 @@ impl Judge<'_, '_> {
         }
     }
 
-    fn created(&mut self, table: &TableName, info: TableInfo) {
+    /// CREATE TABLE with columns in its text. MySQL logs CREATE TABLE .. SELECT so, without its
+    /// sources.
+    fn created(&mut self, table: &TableName, info: TableInfo, form: CopyForm) {
         if &*info.name == "customer_grid_flat" {
             self.say(info, Fact::Maintenance { kind: "grid reindex" });
             return;
@@ -93,10 +99,12 @@ impl Judge<'_, '_> {
         let columns = sql::created_columns(self.statement.text.expose());
         let shape = self.catalog.shape(columns.iter().map(String::as_str));
         if shape.is_personal() && !self.catalog.is_noise(&info.name) {
-            let (form, classes) = (CopyForm::CreateColumns, shape.classes);
+            let (classes, columns) = (shape.classes, shape.columns);
             let info = TableInfo { phi: classes, ..info };
-            let columns = shape.columns;
             self.say(info, Fact::Copy { form, classes, columns, sources: Vec::new() });
+            if form == CopyForm::CreateColumns {
+                self.emit.fact(Fact::NewSurface { kind: "table", classes });
+            }
         }
     }
 
@@ -120,7 +128,7 @@ impl Judge<'_, '_> {
         let Some(table) = self.statement.tables.first() else { return };
         let info = self.info(table);
         let Some(first) = sources.iter().next().map(Arc::clone) else {
-            self.created(table, info);
+            self.created(table, info, form);
             return;
         };
         let prefix = &self.settings.table_prefix;
@@ -198,11 +206,8 @@ impl Judge<'_, '_> {
         let is_drop = sql::tokens(self.statement.text.expose())
             .next()
             .is_some_and(|token| token.is_word("drop"));
-        let name = sql::tokens(self.statement.text.expose())
-            .skip(2)
-            .find(|token| !["if", "exists"].iter().any(|word| token.is_word(word)));
-        let name = name.as_ref().and_then(sql::Token::name);
-        let database = name.unwrap_or(&self.statement.database);
+        let Some(named) = self.statement.tables.first() else { return };
+        let database = &*named.database;
         if is_drop && self.is_shop(database) {
             let info = TableInfo {
                 database: database.into(),
@@ -217,13 +222,10 @@ impl Judge<'_, '_> {
 
     /// Code that names a personal table. Magento's own triggers only write change logs.
     fn code(&mut self) {
-        let prefix = &self.settings.table_prefix;
-        let tokens: Vec<_> = sql::tokens(self.statement.text.expose()).collect();
-        let personal = tokens.iter().filter_map(sql::Token::name).find_map(|name| {
-            let info = table_info(self.catalog, prefix, &self.statement.database, name);
-            info.class.is_personal().then_some(info)
-        });
+        let named = self.statement.tables.iter().chain(&self.statement.sources);
+        let personal = named.map(|table| self.info(table)).find(|info| info.class.is_personal());
         let Some(info) = personal else { return };
+        let tokens: Vec<_> = sql::tokens(self.statement.text.expose()).collect();
         if is_change_log(&tokens) {
             return;
         }

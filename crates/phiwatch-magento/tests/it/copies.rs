@@ -1,0 +1,122 @@
+//! Copies of personal tables: by statement, by column names, by rows.
+
+use phiwatch_binlog::StatementKind as Kind;
+use phiwatch_magento::{CopyForm, Fact, Observation, PhiClasses, Tenant};
+
+use crate::world::{I, T, World, column, facts};
+
+fn people() -> World {
+    let mut world = World::new();
+    world.people();
+    world
+}
+
+fn define(world: &mut World, table: &str, columns: &[&str]) {
+    let columns = columns.iter().map(|text| {
+        let (name, definition) = text.split_once(' ').unwrap_or((text, "varchar(255)"));
+        column(name, definition)
+    });
+    world.schema.insert(table.into(), columns.collect());
+}
+
+fn copy(observations: &[Observation]) -> Option<(CopyForm, Vec<String>)> {
+    match facts(observations)[..] {
+        [] => None,
+        [Fact::Copy { form, sources, .. }] => {
+            Some((*form, sources.iter().map(|source| source.to_string()).collect()))
+        }
+        ref other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn create_select_names_its_sources_and_its_rows_keep_their_persons() {
+    let mut world = people();
+    let sources = ["customer_entity", "store", "shop.sales_order"];
+    let out = world.statement(Kind::CreateTableSelect, &["customer_backup"], &sources, "");
+    let names = vec!["customer_entity".to_owned(), "sales_order".to_owned()];
+    assert_eq!(copy(&out), Some((CopyForm::CreateSelect, names)));
+    assert!(out[0].table.phi.contains(PhiClasses::EMAIL));
+    define(&mut world, "customer_backup", &["entity_id int", "website_id smallint", "email"]);
+    let row = [("entity_id", I(21)), ("website_id", I(2)), ("email", T("c21@example.com"))];
+    let copied = world.insert("customer_backup", &row);
+    assert_eq!(copy(&copied).unwrap().0, CopyForm::RowUnknownTable);
+    assert_eq!(copied[0].tenant, Tenant::Website(2));
+    let deleted = [("entity_id", I(21)), ("website_id", I(2)), ("store_id", I(2))];
+    assert_eq!(copied[0].subject, world.delete("customer_entity", &deleted)[0].subject);
+    // A copy of the copy.
+    let out = world.statement(Kind::CreateTableLike, &["again"], &["customer_backup"], "");
+    assert_eq!(copy(&out), Some((CopyForm::CreateLike, vec!["customer_entity".to_owned()])));
+}
+
+#[test]
+fn copies_into_another_schema_are_seen() {
+    let mut world = people();
+    let out = world.statement(Kind::CreateTableSelect, &["out.c"], &["customer_entity"], "");
+    assert_eq!(&*out[0].table.database, "out");
+    define(&mut world, "c", &["entity_id int", "email"]);
+    world.database = "out";
+    assert!(copy(&world.insert("c", &[("entity_id", I(21))])).is_some());
+    // A table of another application is not ours to judge.
+    define(&mut world, "wp_users", &["user_email", "first_name"]);
+    assert_eq!(world.insert("wp_users", &[]), []);
+}
+
+#[test]
+fn online_schema_changes_and_products_are_no_copies() {
+    let mut world = people();
+    let out = world.statement(Kind::CreateTableSelect, &["x"], &["catalog_product_entity"], "");
+    assert_eq!(out, []);
+    world.statement(Kind::CreateTableLike, &["_customer_entity_gho"], &["customer_entity"], "");
+    let columns = world.schema["customer_entity"].clone();
+    world.schema.insert("_customer_entity_gho".into(), columns.clone());
+    assert_eq!(world.insert("_customer_entity_gho", &[]), []);
+    assert_eq!(world.classifier.counters().migration_rows, 1);
+    // A shadow of nothing is a copy, and so is one that a query fills.
+    world.schema.insert("_people_gho".into(), columns);
+    assert!(copy(&world.insert("_people_gho", &[])).is_some());
+    let out = world.statement(Kind::CreateTableSelect, &["_quote_new"], &["customer_entity"], "");
+    assert!(copy(&out).is_some());
+}
+
+#[test]
+fn created_tables_with_personal_columns() {
+    let mut world = people();
+    let text = "CREATE TABLE staging (id int, email varchar(255), firstname varchar(255))";
+    let out = world.statement(Kind::CreateTable, &["staging"], &[], text);
+    assert_eq!(copy(&out[..1]), Some((CopyForm::CreateColumns, vec![])));
+    assert!(matches!(facts(&out)[1], Fact::NewSurface { kind: "table", .. }));
+    // As MySQL logs CREATE TABLE .. SELECT.
+    let text = format!("{text} START TRANSACTION");
+    let out = world.statement(Kind::CreateTableSelect, &["staging"], &[], &text);
+    assert_eq!(copy(&out), Some((CopyForm::CreateSelect, vec![])));
+    let text = "CREATE TABLE parts (id int, sku varchar(64), name varchar(255))";
+    assert_eq!(world.statement(Kind::CreateTable, &["parts"], &[], text), []);
+    let text =
+        "CREATE TABLE newsletter_template (template_sender_name text, template_sender_email text)";
+    assert_eq!(world.statement(Kind::CreateTable, &["newsletter_template"], &[], text), []);
+}
+
+#[test]
+fn rows_of_unknown_tables_with_personal_columns() {
+    let mut world = people();
+    define(&mut world, "staging_tmp", &["customer_id int", "store_id smallint", "email", "phone"]);
+    let row = [("customer_id", I(21)), ("store_id", I(2))];
+    let out = world.insert("staging_tmp", &row);
+    let [Fact::Copy { form, classes, columns, .. }] = facts(&out)[..] else { panic!("{out:?}") };
+    assert_eq!((*form, *columns), (CopyForm::RowUnknownTable, 2));
+    assert_eq!(*classes, PhiClasses::EMAIL.union(PhiClasses::PHONE));
+    assert_eq!(out[0].tenant, Tenant::Website(2));
+    assert!(out[0].subject.is_some());
+    // By the address alone.
+    define(&mut world, "list", &["email", "last_name"]);
+    let subject =
+        |world: &mut World, email| world.insert("list", &[("email", T(email))])[0].subject;
+    let first = subject(&mut world, "a@example.com");
+    assert_eq!(first, subject(&mut world, "A@example.com"));
+    assert_ne!(first, subject(&mut world, "b@example.com"));
+    for columns in [&["sku", "name"][..], &["email"], &["qty int", "city"]] {
+        define(&mut world, "ordinary", columns);
+        assert_eq!(world.insert("ordinary", &[]), [], "{columns:?}");
+    }
+}

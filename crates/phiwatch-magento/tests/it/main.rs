@@ -1,0 +1,13 @@
+//! Rows and statements through the whole classifier, against the tables of a real shop.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test helpers fail by panicking")]
+
+mod canary;
+mod catalog;
+mod control;
+mod copies;
+mod demo;
+mod invariants;
+mod state;
+mod statements;
+mod subjects;
+mod world;

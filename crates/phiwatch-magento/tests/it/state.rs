@@ -1,0 +1,272 @@
+//! Save and restore, several databases, prefix, absent and nameless columns, limits.
+
+use std::sync::Arc;
+
+use phiwatch_binlog::{Op, Projection};
+use phiwatch_magento::{
+    Catalog, Classifier, Fact, Limits, RestoreError, Settings, Tenant, TokenKey,
+};
+use proptest::prelude::*;
+
+use crate::world::{I, Null, T, World, facts};
+
+fn fresh() -> Classifier {
+    Classifier::new(Arc::new(Catalog::builtin()), Settings::default(), &TokenKey([7; 32]))
+}
+
+fn learned() -> World {
+    let mut world = World::new();
+    world.people();
+    let body = T(r#"{"entity":"customer"}"#);
+    world.insert(
+        "queue_message",
+        &[("id", I(7)), ("topic_name", T("import_export.export")), ("body", body)],
+    );
+    let kind = phiwatch_binlog::StatementKind::CreateTableSelect;
+    world.statement(kind, &["copied"], &["customer_entity"], "");
+    world.database = "other";
+    world.stores();
+    world.insert(
+        "customer_entity",
+        &[("entity_id", I(11)), ("website_id", I(2)), ("store_id", Null)],
+    );
+    world.database = "shop";
+    world
+}
+
+#[test]
+fn restored_state_judges_as_before() {
+    let world = learned();
+    let bytes = world.classifier.save();
+    let mut restored = fresh();
+    restored.restore(&bytes).unwrap();
+    assert_eq!(restored.save(), bytes);
+    let mut world = World { classifier: restored, ..world };
+    let row = [("entity_id", I(300)), ("customer_id", I(11)), ("store_id", I(2))];
+    assert!(matches!(facts(&world.insert("sales_order", &row))[..], [Fact::CrossTenant(_)]));
+    let status = [("message_id", I(7)), ("status", I(4))];
+    assert_eq!(facts(&world.insert("queue_message_status", &status)).len(), 1);
+    let order = [
+        ("entity_id", I(110)),
+        ("customer_id", I(11)),
+        ("store_id", I(1)),
+        ("customer_email", T("c11@example.com")),
+    ];
+    let out = world.update("sales_order", &order, &[("customer_email", T("z@example.com"))]);
+    assert!(matches!(facts(&out)[..], [Fact::CrossTenant(breach)] if breach.invariant == 6));
+    assert_eq!(world.classifier.shops().collect::<Vec<_>>(), ["other", "shop"]);
+}
+
+#[test]
+fn order_of_learning_does_not_show() {
+    let mut one = fresh();
+    let mut two = fresh();
+    let ids: Vec<u64> = (1..500).map(|n| n * 37 % 1_009).collect();
+    for id in &ids {
+        one.learn_customer("shop", *id, Some(1));
+        one.learn_order("a", *id, Some(2), None);
+    }
+    for id in ids.iter().rev() {
+        two.learn_order("a", *id, Some(2), None);
+        two.learn_customer("shop", *id, Some(1));
+    }
+    assert_eq!(one.save(), two.save());
+}
+
+#[test]
+fn foreign_bytes_are_refused_and_change_nothing() {
+    let mut classifier = fresh();
+    let before = classifier.save();
+    assert_eq!(classifier.restore(b"PWM\x02"), Err(RestoreError::Version { found: 2 }));
+    assert_eq!(classifier.restore(b"XYZ\x01\x00"), Err(RestoreError::Damaged { at: 0 }));
+    let whole = learned().classifier.save();
+    for cut in 0..whole.len() {
+        assert!(classifier.restore(&whole[..cut]).is_err(), "{cut}");
+    }
+    assert!(classifier.restore(&[&whole[..], b"x"].concat()).is_err());
+    assert_eq!(classifier.save(), before);
+}
+
+proptest! {
+    #[test]
+    fn damaged_bytes_never_panic(flips in prop::collection::vec((0_usize..400, any::<u8>()), 1..8)) {
+        let mut bytes = learned().classifier.save();
+        for (at, byte) in flips {
+            let len = bytes.len();
+            bytes[at % len] = byte;
+        }
+        let mut classifier = fresh();
+        if classifier.restore(&bytes).is_ok() {
+            let saved = classifier.save();
+            let mut again = fresh();
+            again.restore(&saved).unwrap();
+            prop_assert_eq!(again.save(), saved);
+        }
+    }
+}
+
+#[test]
+fn two_databases_are_two_shops() {
+    let mut world = learned();
+    let row = [("entity_id", I(300)), ("customer_id", I(11)), ("store_id", I(1))];
+    assert_eq!(facts(&world.insert("sales_order", &row)), Vec::<&Fact>::new());
+    let shop = world.insert("customer_log", &[]);
+    assert_eq!(shop, []);
+    world.database = "other";
+    let other = world.insert("sales_order", &row);
+    assert!(matches!(facts(&other)[..], [Fact::CrossTenant(_)]));
+    world.database = "shop";
+    assert_ne!(other[0].subject, world.insert("sales_order", &row)[0].subject);
+}
+
+#[test]
+fn only_configured_databases() {
+    let settings = Settings { databases: vec!["shop".into()], ..Settings::default() };
+    let mut world = World::with(settings);
+    world.stores();
+    world.database = "other";
+    assert_eq!(world.insert("customer_entity", &[("entity_id", I(1))]), []);
+    world.database = "shop";
+    assert_eq!(world.insert("customer_entity", &[("entity_id", I(1))]).len(), 1);
+}
+
+#[test]
+fn table_prefix_is_stripped() {
+    let mut world = World::with(Settings { table_prefix: "m2_".into(), ..Settings::default() });
+    let schema = std::mem::take(&mut world.schema);
+    world.schema =
+        schema.into_iter().map(|(name, columns)| (format!("m2_{name}"), columns)).collect();
+    world.insert("m2_store", &[("store_id", I(1)), ("website_id", I(1))]);
+    world.insert("m2_store", &[("store_id", I(2)), ("website_id", I(2))]);
+    world.insert(
+        "m2_customer_entity",
+        &[("entity_id", I(11)), ("website_id", I(1)), ("store_id", I(1))],
+    );
+    let out = world.insert(
+        "m2_sales_order",
+        &[("entity_id", I(1)), ("customer_id", I(11)), ("store_id", I(2))],
+    );
+    assert_eq!(&*out[0].table.name, "sales_order");
+    assert!(matches!(facts(&out)[..], [Fact::CrossTenant(_)]));
+    assert_eq!(world.insert("m2_cron_schedule", &[]), []);
+}
+
+#[test]
+fn absent_columns_switch_their_part_off_and_say_so() {
+    let mut world = World::new();
+    world.people();
+    world
+        .schema
+        .get_mut("sales_order")
+        .unwrap()
+        .retain(|c| c.name.as_deref() != Some("customer_email"));
+    let row = [("entity_id", I(300)), ("customer_id", I(11)), ("store_id", I(2))];
+    assert!(matches!(facts(&world.insert("sales_order", &row))[..], [Fact::CrossTenant(_)]));
+    let absent: Vec<_> = world.classifier.absent_columns().collect();
+    assert_eq!(absent, [("sales_order", "customer_email")]);
+}
+
+#[test]
+fn moved_columns_are_found_by_name() {
+    let mut world = World::new();
+    world.people();
+    world.schema.get_mut("sales_order").unwrap().reverse();
+    let row = [("entity_id", I(300)), ("customer_id", I(11)), ("store_id", I(2))];
+    assert!(matches!(facts(&world.insert("sales_order", &row))[..], [Fact::CrossTenant(_)]));
+}
+
+#[test]
+fn nameless_tables_are_not_examined_and_counted() {
+    let mut world = World::new();
+    for name in ["customer_entity", "cron_schedule", "catalog_product_index_eav"] {
+        for column in world.schema.entry(name.into()).or_default() {
+            column.name = None;
+        }
+    }
+    assert_eq!(world.insert("customer_entity", &[]), []);
+    assert_eq!(world.insert("cron_schedule", &[]), []);
+    assert_eq!(world.classifier.names_missing().collect::<Vec<_>>(), [("shop", "customer_entity")]);
+    assert_eq!(world.classifier.counters().tables_without_names, 1);
+}
+
+#[test]
+fn one_table_version_is_bound_once() {
+    let mut world = World::new();
+    let mut table = world.table("customer_entity");
+    let first = world.classifier.table(&table);
+    table.id = 99;
+    assert_eq!(world.classifier.table(&table), first);
+    table.columns.pop();
+    assert_ne!(world.classifier.table(&table).handle, first.handle);
+}
+
+#[test]
+fn limits_are_kept_and_counted() {
+    let limits = Limits { ids_max: 128, tables_max: 3, databases_max: 1 };
+    let mut world = World::with(Settings { limits, ..Settings::default() });
+    for id in 1..=1_000 {
+        world.insert(
+            "customer_entity",
+            &[("entity_id", I(id)), ("website_id", I(1)), ("store_id", Null)],
+        );
+    }
+    assert!(world.classifier.counters().ids_dropped >= 1_000 - 128);
+    let out = world.insert("customer_entity_text", &[("entity_id", I(1_000))]);
+    assert_eq!(out[0].tenant, Tenant::Website(1));
+    let out = world.insert("customer_entity_text", &[("entity_id", I(1))]);
+    assert_eq!(out[0].tenant, Tenant::Unknown);
+    assert_eq!(world.insert("quote", &[("entity_id", I(1))]).len(), 1);
+    assert_eq!(world.insert("sales_order", &[("entity_id", I(1))]), []);
+    assert_eq!(world.classifier.counters().tables_refused, 1);
+    world.database = "second";
+    assert_eq!(world.insert("quote", &[("entity_id", I(1))]), []);
+    assert_eq!(world.classifier.counters().tables_refused, 2);
+}
+
+#[test]
+fn the_log_wins_over_the_server() {
+    let mut world = World::new();
+    world.people();
+    world.classifier.learn_customer("shop", 11, Some(2));
+    world.classifier.learn_store("shop", 1, 2);
+    world.classifier.learn_order("shop", 110, Some(2), Some(21));
+    world.classifier.learn_customer("shop", 31, Some(2));
+    world.classifier.learn_address("shop", 5, Some(31));
+    world.classifier.learn_quote("shop", 400, Some(2), Some(31));
+    let order = [("entity_id", I(110)), ("customer_id", I(11)), ("store_id", I(1))];
+    let out = world.update("sales_order", &order, &[("status", T("x"))]);
+    assert_eq!(out[0].tenant, Tenant::Website(1));
+    let out = world.insert("customer_address_entity_text", &[("entity_id", I(5))]);
+    assert_eq!(out[0].tenant, Tenant::Website(2));
+    let out = world.insert("quote_payment", &[("quote_id", I(400))]);
+    assert_eq!(out[0].tenant, Tenant::Website(2));
+    world.classifier.learn_share_scope("shop", true);
+    let row = [("entity_id", I(300)), ("customer_id", I(31)), ("store_id", I(1))];
+    assert_eq!(facts(&world.insert("sales_order", &row)), Vec::<&Fact>::new());
+}
+
+#[test]
+fn cells_that_do_not_fit_are_counted_not_trusted() {
+    let mut world = World::new();
+    world.people();
+    let table = world.table("sales_order");
+    let plan = world.classifier.table(&table);
+    let Projection::Columns(columns) = &plan.projection else { panic!() };
+    let cells =
+        vec![phiwatch_binlog::Cell::Value(phiwatch_binlog::Bytes::new(b"xyz")); columns.len()];
+    let image = phiwatch_binlog::Image { cells: &cells };
+    let change = phiwatch_binlog::RowChange {
+        table: &table,
+        handle: plan.handle,
+        offset: 0,
+        row: 0,
+        statement: 0,
+        op: Op::Create,
+        before: None,
+        after: Some(image),
+    };
+    let mut out = Vec::new();
+    world.classifier.row(&world.transaction, &change, &mut out);
+    assert_eq!(out[0].tenant, Tenant::Unknown);
+    assert!(world.classifier.counters().undecodable_cells > 0);
+}
