@@ -292,5 +292,7 @@ pub(crate) fn rule_columns(rule: Rule) -> &'static [&'static str] {
         Rule::ImportData => &["entity", "data"],
         Rule::ImportHistory => &["summary"],
         Rule::Content => &["content", "layout_update_xml"],
+        Rule::Patch => &["patch_id"],
+        Rule::Module => &["schema_version", "data_version"],
     }
 }

@@ -146,17 +146,17 @@ impl Classifier {
     /// runs.
     pub fn table(&mut self, table: &Table) -> Plan {
         let ignore = Plan { projection: Projection::Ignore, handle: NO_BINDING };
-        if !self.is_examined(&table.database) {
-            return ignore;
-        }
         let prefix = &self.settings.table_prefix;
         let info = table_info(&self.catalog, prefix, &table.database, &table.name);
+        let copied = self.copied_from(&table.database, &info.name);
+        if !self.is_examined(&table.database) && copied.is_none() {
+            return ignore;
+        }
         let is_known = info.class != TableClass::Unknown;
         if !is_known && self.catalog.is_noise(&info.name) {
             return ignore;
         }
         let key = (Arc::clone(&table.database), Arc::clone(&table.name));
-        let copied = self.copied_from(&table.database, &info.name);
         if let Some(versions) = self.bound.get(&key)
             && let Some((_, handle)) = versions.iter().find(|(columns, handle)| {
                 *columns == table.columns && self.is_same_source(*handle, copied.is_some())

@@ -57,6 +57,8 @@ impl Control<'_, '_> {
             Rule::ImportData => self.import_data(),
             Rule::ImportHistory => self.import_history(),
             Rule::Content => self.content(),
+            Rule::Patch => self.upgrade(self.row.op == Op::Create),
+            Rule::Module => self.upgrade(self.updated(0) || self.updated(1)),
             Rule::Customer
             | Rule::CustomerAttribute
             | Rule::Address
@@ -107,6 +109,13 @@ impl Control<'_, '_> {
 
     fn remap(&mut self, what: String) {
         self.emit.fact(Fact::TenantRemap { what });
+    }
+
+    /// `setup:upgrade` ran: a data patch was applied, a module has a new version.
+    fn upgrade(&mut self, is_one: bool) {
+        if is_one {
+            self.emit.fact(Fact::Maintenance { kind: "setup upgrade" });
+        }
     }
 
     fn store_website(&mut self) {
@@ -161,6 +170,10 @@ impl Control<'_, '_> {
             Op::Update => (value_of(self.row.text_old(self.slot(3))), current),
             Op::Delete => (current, None),
         };
+        if setting::is_reencrypted(before.as_deref(), after.as_deref()) {
+            self.emit.fact(Fact::Maintenance { kind: "re-encryption" });
+            return;
+        }
         self.judge(&path, before.as_deref(), after.as_deref());
         let scripts =
             |value: &Option<String>| value.as_ref().and_then(|v| setting::scripts(v.as_bytes()));

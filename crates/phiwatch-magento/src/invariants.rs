@@ -154,7 +154,9 @@ impl Judge<'_> {
             | Rule::Inbox
             | Rule::ImportData
             | Rule::ImportHistory
-            | Rule::Content => {}
+            | Rule::Content
+            | Rule::Patch
+            | Rule::Module => {}
         }
         verdict
     }

@@ -179,6 +179,26 @@ fn mail(old: &str, new: &str, weak: ConfigVerdict, settings: &Settings) -> (Conf
     }
 }
 
+/// Whether a value was encrypted with one key before and with a later one now: what a change of
+/// the encryption key does to every encrypted setting.
+pub(crate) fn is_reencrypted(before: Option<&str>, after: Option<&str>) -> bool {
+    match (before.and_then(key_index), after.and_then(key_index)) {
+        (Some(old), Some(new)) => old < new,
+        _ => false,
+    }
+}
+
+/// Key index of a value in Magento's own format: `<key>:<cipher>:<base64>`, older ones with an
+/// initialisation vector in between (`Encryptor::encrypt`).
+fn key_index(value: &str) -> Option<u8> {
+    let mut parts = value.trim().split(':');
+    let key = parts.next()?.parse().ok()?;
+    let cipher: u8 = parts.next()?.parse().ok()?;
+    let data = parts.next_back()?;
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    (cipher <= 3 && data.len() >= 16 && data.bytes().all(is_base64)).then_some(key)
+}
+
 /// Hash of the scripts in a text; none if it has none.
 pub(crate) fn scripts(text: &[u8]) -> Option<u64> {
     let (mut all, mut rest) = (None, text);
@@ -289,6 +309,21 @@ mod tests {
             assert!(!why(path, "http://MARKER@x.example").contains("MARKER"), "{path}");
         }
         assert!(!why("admin/security/session_lifetime", "MARKER").contains("MARKER"));
+    }
+
+    #[test]
+    fn a_new_key_is_no_new_value() {
+        let old = Some("0:3:AAAAAAAAAAAAAAAAAAAAAAAA");
+        for (after, is_one) in [
+            (Some("1:3:BBBBBBBBBBBBBBBBBBBBBBBB"), true),
+            (Some("0:3:BBBBBBBBBBBBBBBBBBBBBBBB"), false),
+            (Some("1:3:short"), false),
+            (Some("1:9:BBBBBBBBBBBBBBBBBBBBBBBB"), false),
+            (Some("plain"), false),
+            (None, false),
+        ] {
+            assert_eq!(is_reencrypted(old, after), is_one, "{after:?}");
+        }
     }
 
     #[test]

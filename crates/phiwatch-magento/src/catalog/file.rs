@@ -120,6 +120,8 @@ pub(crate) enum Rule {
     ImportData,
     ImportHistory,
     Content,
+    Patch,
+    Module,
 }
 
 /// What a column leads to.

@@ -311,3 +311,21 @@ fn new_attributes_of_persons() {
     assert_eq!(facts(&world.insert("eav_attribute", &row(40, "allergies"))).len(), 1);
     assert_eq!(world.insert("eav_attribute", &row(1, "allergies")), []);
 }
+
+#[test]
+fn upgrades_and_new_keys_are_maintenance() {
+    let mut world = World::new();
+    let varchar = |name| crate::world::column(name, "varchar(50)");
+    world.schema.insert("patch_list".into(), vec![varchar("patch_id")]);
+    world.schema.insert("setup_module".into(), vec![varchar("module"), varchar("data_version")]);
+    let upgrade = Fact::Maintenance { kind: "setup upgrade" };
+    assert_eq!(facts(&world.insert("patch_list", &[])), [&upgrade]);
+    assert_eq!(world.delete("patch_list", &[]), []);
+    let module = [("data_version", T("2.0.0"))];
+    let out = world.update("setup_module", &module, &[("data_version", T("2.0.1"))]);
+    assert_eq!(facts(&out), [&upgrade]);
+    let old = setting("payment/acme/gateway_key", "0:3:AAAAAAAAAAAAAAAAAAAAAAAA");
+    let new = [("value", T("1:3:BBBBBBBBBBBBBBBBBBBBBBBB"))];
+    let out = world.update("core_config_data", &old, &new);
+    assert_eq!(facts(&out), [&Fact::Maintenance { kind: "re-encryption" }]);
+}

@@ -1,7 +1,7 @@
 //! Copies of personal tables: by statement, by column names, by rows.
 
 use phiwatch_binlog::StatementKind as Kind;
-use phiwatch_magento::{CopyForm, Fact, Observation, PhiClasses, Tenant};
+use phiwatch_magento::{CopyForm, Fact, Observation, PhiClasses, Settings, Tenant};
 
 use crate::world::{I, T, World, column, facts};
 
@@ -60,6 +60,19 @@ fn copies_into_another_schema_are_seen() {
     // A table of another application is not ours to judge.
     define(&mut world, "wp_users", &["user_email", "first_name"]);
     assert_eq!(world.insert("wp_users", &[]), []);
+}
+
+#[test]
+fn a_copy_out_of_the_configured_databases_is_followed() {
+    let databases = vec!["shop".to_owned()];
+    let mut world = World::with(Settings { databases, ..Settings::default() });
+    world.stores();
+    world.people();
+    define(&mut world, "c", &["entity_id int", "email"]);
+    world.database = "out";
+    assert_eq!(world.insert("c", &[("entity_id", I(21))]), []);
+    world.statement(Kind::CreateTableSelect, &["c"], &["shop.customer_entity"], "");
+    assert!(copy(&world.insert("c", &[("entity_id", I(21))])).is_some());
 }
 
 #[test]
