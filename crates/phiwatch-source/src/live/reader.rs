@@ -30,6 +30,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Silence of so many heartbeat periods means that the link is dead.
 const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// Until then a server may pass over known transactions, without a word (MariaDB).
+const SEARCH_MAX: Duration = Duration::from_secs(60);
 const READING: &str = "reading the binlog";
 
 /// Why a dump ended without an error.
@@ -55,6 +57,8 @@ pub(crate) struct Reader {
     server: String,
     batch: Batch,
     pause: Duration,
+    /// This connection has brought a transaction or a heartbeat.
+    is_settled: bool,
 }
 
 impl Reader {
@@ -96,6 +100,7 @@ impl Reader {
             server,
             batch,
             pause: PAUSE_MIN,
+            is_settled: false,
         };
         reader.note(&identity);
         Ok(reader)
@@ -210,6 +215,7 @@ impl Reader {
         // One byte of a packet is its status.
         let bytes_max = self.config.event_bytes_max as usize + 1;
         let patience = self.config.heartbeat * HEARTBEATS_MISSED_MAX;
+        self.is_settled = false;
         let start = self.batch.bytes.len();
         self.batch.bytes.append(&mut self.first);
         let mut arrived = Some(Packet::Whole { start });
@@ -228,6 +234,7 @@ impl Reader {
                 .packets
                 .advance(&mut self.batch.bytes, bytes_max)
                 .map_err(|what| self.connection.protocol(what))?;
+            let patience = if self.is_settled { patience } else { patience.max(SEARCH_MAX) };
             if arrived.is_none() && !self.wait(patience).await? {
                 return Ok(Ended::Unread);
             }
@@ -342,6 +349,7 @@ impl Reader {
         let offset = self.tracker.place(header);
         let deliver = match header.kind {
             kind::HEARTBEAT | kind::HEARTBEAT_V2 => {
+                self.is_settled = true;
                 self.shared.is_caught_up.store(true, Ordering::Relaxed);
                 self.batch.items.push(Item::CaughtUp);
                 false
@@ -363,6 +371,10 @@ impl Reader {
             kind::START_ENCRYPTION => {
                 self.tracker.event(header, event, offset);
                 false
+            }
+            kind::QUERY | kind::XID | kind::TRANSACTION_PAYLOAD => {
+                self.is_settled = true;
+                self.tracker.event(header, event, offset)
             }
             _ => self.tracker.event(header, event, offset),
         };

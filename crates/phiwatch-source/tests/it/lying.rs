@@ -355,10 +355,13 @@ async fn dead_link_is_made_again() {
     let config = serve(|mut peer: Peer| async move {
         peer.up_to_dump().await;
         peer.fake_rotate().await;
+        peer.event(&build::event(27, b"binlog.000001", 32, 4, 0)).await;
         let mut byte = [0];
         let _gone = peer.tcp.read(&mut byte).await;
     })
     .await;
-    let items = items(config, 3).await.unwrap();
-    assert!(items.iter().all(|item| matches!(item, Item::File { .. })), "{items:?}");
+    let items = items(config, 6).await.unwrap();
+    let files = items.iter().filter(|item| matches!(item, Item::File { offset: 4, .. })).count();
+    let signs = items.iter().filter(|item| matches!(item, Item::CaughtUp)).count();
+    assert_eq!((files, signs), (3, 3), "{items:?}");
 }
