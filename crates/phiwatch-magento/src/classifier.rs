@@ -340,10 +340,7 @@ impl Work<'_> {
         let mut observation = self.base(change, tenant);
         observation.subject = if binding.info.is_grid { None } else { self.subject() };
         observation.fact = fact;
-        for index in self.row.changed() {
-            observation.columns_changed =
-                observation.columns_changed.wrapping_add(binding.names[index]);
-        }
+        observation.columns_changed = self.row.changed(&binding.names);
         observation.is_touch = change.op == Op::Update && observation.columns_changed == 0;
         out.push(observation);
         self.learn();

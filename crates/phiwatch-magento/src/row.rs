@@ -83,10 +83,14 @@ impl<'a> Row<'a> {
         after != Cell::Absent && after != cell(self.before)
     }
 
-    /// Columns that an UPDATE changed.
-    pub(crate) fn changed(&self) -> impl Iterator<Item = usize> {
-        let count = if self.op == Op::Update { self.columns.len() } else { 0 };
-        (0..count).filter(|index| self.is_changed(*index))
+    /// Sum of `weights` of the columns that an UPDATE changed.
+    pub(crate) fn changed(&self, weights: &[u64]) -> u64 {
+        let (Some(before), Some(after)) = (self.before, self.after) else { return 0 };
+        let cells = before.cells.iter().zip(after.cells).zip(weights);
+        cells.fold(0, |sum, ((before, after), weight)| {
+            let is_changed = *after != Cell::Absent && after != before;
+            sum.wrapping_add(if is_changed { *weight } else { 0 })
+        })
     }
 
     /// The id after the change; of a DELETE, before it. What an UPDATE does not write keeps its
