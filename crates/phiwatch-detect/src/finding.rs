@@ -307,7 +307,7 @@ impl Finding {
     }
 
     fn absorb(&mut self, signal: Signal, act: &Act<'_>) {
-        if signal.severity >= self.severity && !signal.is_follow_up {
+        if signal.severity >= self.severity && !signal.lead.is_empty() {
             self.lead = signal.lead;
             self.measure = signal.measure.or(self.measure.take());
             self.benign = signal.benign;
@@ -426,7 +426,8 @@ impl Finding {
     }
 
     fn message(&self) -> String {
-        if self.transactions < 2 {
+        let is_window = self.measure.as_ref().is_some_and(|measure| measure.window_secs > 0);
+        if self.transactions < 2 || is_window {
             return format!("{}.", self.lead);
         }
         let (persons, is_exact) = self.persons();

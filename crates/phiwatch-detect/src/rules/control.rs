@@ -3,14 +3,14 @@
 
 use phiwatch_magento::TableClass;
 
-use super::Excuse;
+use super::{Excuse, Known};
 use crate::{
     alert::{Confidence, RuleId, Severity},
     finding::Signal,
     summary::{Item, Note, Summary},
 };
 
-pub(crate) fn judge(summary: &Summary, excuse: &Excuse, out: &mut Vec<Signal>) {
+pub(crate) fn judge(summary: &Summary, excuse: &Excuse, known: &dyn Known, out: &mut Vec<Signal>) {
     for note in summary.notes() {
         let signal = match &note.item {
             Item::Config { path, scope, scope_id, opened, why } => {
@@ -34,6 +34,10 @@ pub(crate) fn judge(summary: &Summary, excuse: &Excuse, out: &mut Vec<Signal>) {
                 let mut signal = Signal::exact(RuleId::PhiSurface, key, Severity::Low, lead);
                 signal.phi = *classes;
                 excused(&mut signal, excuse);
+                if known.persons(&note.database) < 1.0 {
+                    signal.severity = Severity::Informational;
+                    signal.benign = Some(super::INSTALLED.to_owned());
+                }
                 Some(signal)
             }
             Item::Emptied { dropped } => emptied(note, *dropped, excuse),

@@ -148,7 +148,11 @@ fn lead(table: &str, copied: &Copied, rows: u64) -> String {
         Some(CopyForm::CreateLike) => {
             format!("Table {table} was made like a table of {what}{from}")
         }
-        Some(CopyForm::CreateColumns | CopyForm::RowUnknownTable) | None => format!(
+        Some(CopyForm::CreateColumns) => format!(
+            "Table {table} was made and filled with {} of {what}{from}",
+            super::count(copied.rows, "row", "rows"),
+        ),
+        Some(CopyForm::RowUnknownTable) | None => format!(
             "{} with {what} went into table {table}, which is not in the catalogue",
             super::count(copied.rows, "row", "rows"),
         ),

@@ -13,6 +13,7 @@ use std::{
 use phiwatch_binlog::EventTime;
 use phiwatch_magento::{AccountChange, Resource, Tenant};
 
+use super::Known;
 use crate::{
     alert::{RuleId, Severity},
     finding::{Key, Signal},
@@ -76,12 +77,19 @@ impl Verdict {
 }
 
 impl Grants {
-    pub(crate) fn judge(&mut self, summary: &Summary, now: EventTime, out: &mut Vec<Signal>) {
+    pub(crate) fn judge(
+        &mut self,
+        summary: &Summary,
+        now: EventTime,
+        known: &dyn Known,
+        out: &mut Vec<Signal>,
+    ) {
         let mut by_database: BTreeMap<&Arc<str>, Vec<&AccountChange>> = BTreeMap::new();
         for (database, change) in &summary.accounts {
             by_database.entry(database).or_default().push(change);
         }
         for (database, changes) in by_database {
+            let is_installed = self.is_installed(database, &changes, known);
             let verdict = self.verdict(database, &changes);
             if verdict.links.is_empty() && verdict.severity.is_none() {
                 continue;
@@ -98,8 +106,28 @@ impl Grants {
             let mut signal = Signal::exact(RuleId::PrivilegeGranted, key, severity, lead);
             signal.rows = u64::try_from(changes.len()).unwrap_or(u64::MAX);
             signal.is_news = true;
+            if is_installed {
+                signal.severity = Severity::Informational;
+                signal.benign = Some(super::INSTALLED.to_owned());
+            }
             out.push(signal);
         }
+    }
+
+    /// Whether this is the installer: the first that is seen of the administrators' role is that
+    /// it is made, before any person is.
+    fn is_installed(
+        &self,
+        database: &Arc<str>,
+        changes: &[&AccountChange],
+        known: &dyn Known,
+    ) -> bool {
+        let is_made = |change: &&AccountChange| {
+            matches!(change, AccountChange::RoleGroup { role_id: ADMINISTRATORS, removed: false })
+        };
+        changes.iter().any(is_made)
+            && !self.roles.contains_key(&(Arc::clone(database), ADMINISTRATORS))
+            && known.persons(database) < 1.0
     }
 
     /// The finding that the transaction belongs to.
@@ -142,6 +170,9 @@ impl Grants {
         self.rules(database, changes, &mut verdict);
         self.assignments(database, changes, &mut verdict);
         for change in changes {
+            if let AccountChange::RoleGroup { role_id, removed: true } = change {
+                self.remember(database, *role_id, false);
+            }
             single(change, changes, &mut verdict);
         }
         verdict

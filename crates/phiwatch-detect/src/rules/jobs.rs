@@ -12,14 +12,16 @@ use phiwatch_magento::ImportPhase;
 use crate::{
     alert::{RuleId, Severity},
     finding::{Key, Measure, Signal},
-    persons::Kinds,
+    persons::{Kinds, Persons},
     settings::{MaintenanceWindow, Settings},
     state::state_struct,
     summary::{Item, Scope, Summary},
 };
 
 /// Imports followed at a time.
-const JOBS_MAX: usize = 256;
+const JOBS_MAX: usize = 64;
+/// Persons of an import counted exactly.
+const PERSONS_EXACT_MAX: usize = 8192;
 /// An import that does not end is forgotten after so long, seconds.
 const JOB_SECS: i64 = 12 * 3_600;
 /// Rows staged are announced for so long, seconds.
@@ -45,7 +47,8 @@ struct Job {
     database: Arc<str>,
     begun: EventTime,
     announced: u64,
-    persons: u64,
+    /// Persons changed so far: customers, addresses and attributes come in bunches of their own.
+    persons: Persons,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -81,8 +84,7 @@ impl Jobs {
         let mut excuse = Excuse::default();
         if let Some(job) = thread.and_then(|thread| self.open.get_mut(&thread)) {
             excuse.is_import = true;
-            let persons = changed(summary, &job.database);
-            job.persons += persons;
+            let persons = changed(summary, job);
             let largest = self.shops.get(&job.database).map_or(0, |shop| shop.largest);
             if fits(job, largest) {
                 excuse.reason = Some(format!("an import that announced {} rows", job.announced));
@@ -165,7 +167,8 @@ impl Jobs {
         self.open.retain(|_, job| now.0.saturating_sub(job.begun.0) < JOB_SECS * 1_000_000);
         if self.open.len() < JOBS_MAX {
             let database = Arc::clone(database);
-            self.open.insert(thread, Job { database, begun: now, announced, persons: 0 });
+            self.open
+                .insert(thread, Job { database, begun: now, announced, persons: Persons::new() });
         }
     }
 
@@ -175,7 +178,7 @@ impl Jobs {
         if fits(&job, largest)
             && let Some(shop) = self.shop(&job.database)
         {
-            shop.largest = shop.largest.max(job.persons);
+            shop.largest = shop.largest.max(job.persons.total().0);
         }
     }
 
@@ -205,34 +208,40 @@ impl Jobs {
     }
 }
 
-fn changed(summary: &Summary, database: &Arc<str>) -> u64 {
-    let groups = summary.groups.iter().filter(|group| group.database == *database);
-    groups.map(|group| group.persons.of(Kinds::CHANGED)).sum()
+/// Adds the persons that the transaction changed to its import; how many they are.
+fn changed(summary: &Summary, job: &mut Job) -> u64 {
+    let mut persons = 0;
+    for group in summary.groups.iter().filter(|group| group.database == job.database) {
+        job.persons.absorb(&group.persons, Some(Kinds::CHANGED), PERSONS_EXACT_MAX);
+        persons += group.persons.of(Kinds::CHANGED);
+    }
+    persons
 }
 
 /// A tenth and a few more than announced (an address and its customer may be told apart), or twice
 /// the largest before.
 fn fits(job: &Job, largest: u64) -> bool {
     let announced = job.announced.saturating_add(job.announced / 10);
-    job.persons <= announced.max(largest.saturating_mul(2)).saturating_add(5)
+    job.persons.total().0 <= announced.max(largest.saturating_mul(2)).saturating_add(5)
 }
 
 /// An import that writes more than it announced; joins the finding of the tenant that it writes
 /// most of.
 fn oversized(job: &Job, summary: &Summary, persons: u64, now: EventTime) -> Option<Signal> {
-    if job.persons < 50 {
+    let total = job.persons.total().0;
+    if total < 50 {
         return None;
     }
     let groups = summary.groups.iter().filter(|group| group.database == job.database);
     let tenant = groups.max_by_key(|group| group.persons.of(Kinds::CHANGED))?.tenant;
-    let severity = if job.persons > 500 { Severity::High } else { Severity::Medium };
+    let severity = if total > 500 { Severity::High } else { Severity::Medium };
     let lead = format!(
         "An import changed {} distinct persons where {} rows were announced",
-        job.persons, job.announced,
+        total, job.announced,
     );
     let key = Key { database: super::named(&job.database), tenant, what: String::new() };
     let mut signal = Signal::exact(RuleId::BulkChange, key, severity, lead);
-    signal.persons = job.persons;
+    signal.persons = total;
     signal.rows = persons;
     signal.kind = Some(Kinds::CHANGED);
     signal.scope = Scope { database: Some(Arc::clone(&job.database)), tenant: None };
@@ -244,7 +253,7 @@ fn oversized(job: &Job, summary: &Summary, persons: u64, now: EventTime) -> Opti
         window_secs: u64::try_from(now.secs() - job.begun.secs()).unwrap_or_default(),
         from: job.begun,
         until: now,
-        observed: job.persons,
+        observed: total,
         expected,
         threshold: (job.announced + job.announced / 10).saturating_add(6),
         score: 0.0,

@@ -49,12 +49,15 @@ impl Rules {
         let excuse = self.jobs.excuse(summary, now, settings, &mut signals);
         self.exports.judge(summary, now, &mut signals);
         self.copies.judge(summary, now, &excuse, known, &mut signals);
-        self.grants.judge(summary, now, &mut signals);
+        self.grants.judge(summary, now, known, &mut signals);
         tenancy::judge(summary, &excuse, &mut signals);
-        control::judge(summary, &excuse, &mut signals);
+        control::judge(summary, &excuse, known, &mut signals);
         (signals, excuse)
     }
 }
+
+/// Why a shop without any person in the log so far writes what it writes.
+const INSTALLED: &str = "the shop is being installed";
 
 /// Key of a finding on a note's table.
 fn key(note: &Note, what: String) -> Key {

@@ -70,9 +70,10 @@ fn broken(database: &Arc<str>, crossed: &[(u8, &Cross)]) -> Option<Signal> {
         _ => format!(", and {}", super::count(others as u64, "more invariant", "more invariants")),
     };
     let lead = format!(
-        "{} of {} break the invariant that {} (expected {}){more}",
+        "{} of {} {} the invariant that {} (expected {}){more}",
         super::count(cross.rows, "row", "rows"),
         super::website(cross.found),
+        if cross.rows == 1 { "breaks" } else { "break" },
         cross.statement,
         super::website(cross.expected),
     );

@@ -179,8 +179,8 @@ pub(crate) struct Channel {
     peaks: Vec<(u64, u64)>,
     /// Count and expected of the closed part of each scale's window.
     closed: Vec<(u64, f64)>,
-    /// Excess already told per scale, and the bin until which it counts.
-    spoken: Vec<(f64, i64)>,
+    /// Excess already told per scale, the largest seen since, and the bin until which it counts.
+    spoken: Vec<(f64, f64, i64)>,
 }
 
 impl Channel {
@@ -202,7 +202,7 @@ impl Channel {
             dispersion: vec![Dispersion::default(); 51],
             peaks: vec![(0, 0); DAYS * 24],
             closed: vec![(0, 0.0); SCALES.len()],
-            spoken: vec![(0.0, 0); SCALES.len()],
+            spoken: vec![(0.0, 0.0, 0); SCALES.len()],
         }
     }
 
@@ -306,20 +306,30 @@ impl Channel {
         own + 1.0 / (behind + 0.5) + learning
     }
 
-    /// Excess that was told already in a window of this scale.
-    pub(crate) fn spoken(&self, scale: Scale, bin: i64) -> f64 {
-        self.spoken.get(scale.index).filter(|spoken| bin < spoken.1).map_or(0.0, |spoken| spoken.0)
+    /// Excess that was told already in a window of this scale, and the largest seen since.
+    pub(crate) fn spoken(&self, scale: Scale, bin: i64) -> (f64, f64) {
+        let spoken = self.spoken.get(scale.index).filter(|spoken| bin < spoken.2);
+        spoken.map_or((0.0, 0.0), |spoken| (spoken.0, spoken.1))
     }
 
     /// An alert spoke: longer windows hold the same excess, and none of it is to be learned.
     pub(crate) fn speak(&mut self, excess: f64, bin: i64) {
         self.is_alerted = true;
         for scale in SCALES {
+            let (told, largest) = self.spoken(scale, bin);
             let until = bin + i64::try_from(scale.secs / 300).unwrap_or(864);
             if let Some(spoken) = self.spoken.get_mut(scale.index) {
-                let before = if bin < spoken.1 { spoken.0 } else { 0.0 };
-                *spoken = (before.max(excess), until);
+                *spoken = (told.max(excess), largest.max(excess), until);
             }
+        }
+    }
+
+    /// What an alert spoke of goes on in a window of this scale.
+    pub(crate) fn go_on(&mut self, scale: Scale, excess: f64, bin: i64) {
+        self.is_alerted = true;
+        let until = bin + i64::try_from(scale.secs / 300).unwrap_or(864);
+        if let Some(spoken) = self.spoken.get_mut(scale.index) {
+            *spoken = (spoken.0, spoken.1.max(excess), until);
         }
     }
 
@@ -401,7 +411,7 @@ impl Channel {
         self.bins.clear();
         self.hours.clear();
         self.hour = (0, 0.0);
-        self.spoken.fill((0.0, 0));
+        self.spoken.fill((0.0, 0.0, 0));
         self.begin_hour(slot, clock);
         self.sum();
     }

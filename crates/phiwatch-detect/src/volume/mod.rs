@@ -47,6 +47,8 @@ const STATEMENT_MIN: u64 = 25;
 const TRANSACTION_MIN: u64 = 50;
 /// Share of the budget for the test of single transactions.
 const TRANSACTION_SHARE: f64 = 0.1;
+/// Growth of an excess that was told from which the finding is not quiet.
+const GOES_ON: f64 = 1.03;
 /// Persons that make a finding a large one.
 const PERSONS_LARGE: u64 = 500;
 
@@ -372,6 +374,19 @@ struct Over {
     a: f64,
     score: f64,
     wanted: f64,
+    /// Told already; it only grows on.
+    goes_on: bool,
+}
+
+impl Over {
+    fn excess(&self) -> f64 {
+        self.observed as f64 - self.mu
+    }
+
+    /// New things before those that go on, then by how far they are over.
+    fn rank(&self) -> (bool, f64) {
+        (!self.goes_on, self.score / self.wanted)
+    }
 }
 
 impl Judge<'_> {
@@ -471,17 +486,22 @@ impl Judge<'_> {
             if age == Age::Learning && scale.index > 1 {
                 break;
             }
-            if let Some(over) = self.over(count, scale, floor, age) {
-                let ratio = over.score / over.wanted;
-                if worst.as_ref().is_none_or(|worst| worst.score / worst.wanted < ratio) {
-                    worst = Some(over);
-                }
+            if let Some(over) = self.over(count, scale, floor, age)
+                && worst.as_ref().is_none_or(|worst| worst.rank() < over.rank())
+            {
+                worst = Some(over);
             }
         }
         let over = worst?;
-        let excess = over.observed as f64 - over.mu;
-        self.volume.channels.get_mut(&count)?.speak(excess, bin);
-        Some(self.over_signal(count, &over, excess, floor))
+        let channel = self.volume.channels.get_mut(&count)?;
+        if over.goes_on {
+            channel.go_on(over.scale, over.excess(), bin);
+        } else {
+            channel.speak(over.excess(), bin);
+        }
+        let mut signal = self.over_signal(count, &over, over.excess(), floor);
+        signal.is_follow_up = over.goes_on;
+        Some(signal)
     }
 
     fn over(&mut self, count: Count, scale: Scale, floor: f64, age: Age) -> Option<Over> {
@@ -493,8 +513,9 @@ impl Judge<'_> {
         }
         let mu = self.volume.mean(count, scale);
         let excess = observed as f64 - mu;
-        let spoken = channel.spoken(scale, self.volume.bin);
-        if excess < floor || excess < 1.5 * spoken {
+        let (told, largest) = channel.spoken(scale, self.volume.bin);
+        let goes_on = excess < 1.5 * told;
+        if excess < floor || (goes_on && excess < GOES_ON * largest) {
             return None;
         }
         let slot = Slot::of(self.volume.bin);
@@ -508,7 +529,7 @@ impl Judge<'_> {
             self.stats.scores_failed += 1;
             return None;
         };
-        (score >= wanted).then_some(Over { scale, observed, mu, a, score, wanted })
+        (score >= wanted).then_some(Over { scale, observed, mu, a, score, wanted, goes_on })
     }
 
     fn over_signal(&self, count: Count, over: &Over, excess: f64, floor: f64) -> Signal {
@@ -593,7 +614,12 @@ impl Judge<'_> {
             lead,
             measure: Some(measure),
             phi: self.group.phi,
-            rows: self.summary.rows_of(self.group, count.is_deletion()),
+            // A window's rows came in many transactions; its persons say how it grows.
+            rows: if window_secs == 0 {
+                self.summary.rows_of(self.group, count.is_deletion())
+            } else {
+                0
+            },
             persons,
             scope,
             kind: Some(count.kind()),

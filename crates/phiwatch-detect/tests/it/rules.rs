@@ -393,8 +393,11 @@ fn code_surface_and_unseen_rows() {
         &["code-injected/global/4/create"],
     );
     let surface = Fact::NewSurface { kind: "customer attribute", classes: PhiClasses::HEALTH };
+    let surface = vec![fact("eav_attribute", Some(Op::Create), surface)];
+    // In a shop that has no person yet it is the installer's.
+    check(&[tx(0, surface.clone())], &[]);
     check(
-        &[tx(0, vec![fact("eav_attribute", Some(Op::Create), surface)])],
+        &[tx(0, customers(Op::Create, site(1), 0..1)), tx(5, surface)],
         &["phi-surface/global/2/create"],
     );
     check(
@@ -429,4 +432,35 @@ fn announced_imports_are_judged_by_their_size() {
         &["bulk-change/website-1/3/create", "bulk-change/website-1/4/update"],
     );
     assert!(alerts[1].message.contains("announced"), "{}", alerts[1].message);
+}
+
+#[test]
+fn installing_a_shop_is_silent() {
+    let group = || account(AccountChange::RoleGroup { role_id: 1, removed: false });
+    let user = || account(AccountChange::UserCreated { user_id: 1, is_active: true });
+    let all =
+        || vec![group(), rule(1, "Magento_Backend::all", false), user(), assigned(1, 1, false)];
+    check(&[tx(0, all())], &[]);
+    // Made again, or in a shop with customers, it is a grant.
+    check(
+        &[tx(0, customers(Op::Create, site(1), 0..1)), tx(5, all())],
+        &["privilege-granted/global/4/create"],
+    );
+    let removed = account(AccountChange::RoleGroup { role_id: 1, removed: true });
+    check(&[tx(0, vec![removed]), tx(5, all())], &["privilege-granted/global/4/create"]);
+}
+
+#[test]
+fn import_bunches_count_each_person_once() {
+    // Customers, then their addresses, then their attributes: 300 persons, 900 rows.
+    let mut all = vec![
+        tx(0, vec![import(ImportPhase::Data, 300)]),
+        Tx { thread: 9, ..tx(10, vec![import(ImportPhase::Begin, 0)]) },
+    ];
+    for name in ["customer_entity", "customer_address_entity", "customer_entity_varchar"] {
+        let rows = (0..300).map(|n| row(name, Op::Create, site(1), n)).collect();
+        all.push(Tx { thread: 9, ..tx(20, rows) });
+    }
+    all.push(Tx { thread: 9, ..tx(60, vec![import(ImportPhase::End, 300)]) });
+    check(&all, &[]);
 }

@@ -151,3 +151,26 @@ fn nightly_job_is_learned_and_a_new_one_is_told() {
     assert!(analysis.observed >= analysis.threshold && analysis.score > 3.0, "{analysis:?}");
     assert!(analysis.history_secs > 20 * 86_400);
 }
+
+#[test]
+fn slow_attack_is_one_finding() {
+    let mut run = Run::new();
+    let mut ordinary = Random(3);
+    for hour in 0..24 * 21 {
+        for n in 0..4 {
+            let who = ordinary.next() % 2_000;
+            let at = hour * 3_600 + n * 800;
+            run.feed(&tx(at, vec![row("customer_entity", Op::Update, site(1), who)]));
+        }
+        if hour >= 24 * 19 {
+            for n in 0..10i64 {
+                let who = 10_000 + (hour * 10 + n) as u64;
+                let at = hour * 3_600 + 2_500 + n * 100;
+                run.feed(&tx(at, vec![row("customer_entity", Op::Update, site(1), who)]));
+            }
+        }
+    }
+    let uids: std::collections::BTreeSet<_> = run.alerts.iter().map(|alert| alert.uid).collect();
+    assert_eq!(uids.len(), 1, "{:#?}", run.alerts.iter().map(|a| &a.message).collect::<Vec<_>>());
+    assert!(run.alerts.len() < 12, "{}", run.alerts.len());
+}
