@@ -57,6 +57,7 @@ fn print(mut source: impl Source) -> Result<(), Box<dyn Error>> {
                     println!("{file} {offset} damage {bytes} bytes: {cause}");
                 }
                 Item::Purged { missing } => println!("purged {missing}"),
+                Item::Executed { done } => println!("done before: {done}"),
                 Item::CaughtUp => println!("caught up"),
             }
         }

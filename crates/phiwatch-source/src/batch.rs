@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use phiwatch_binlog::Malformed;
+use phiwatch_binlog::{GtidState, Malformed};
 
 /// Some consecutive items of a binlog. One buffer for many events, so that an event costs no
 /// allocation.
@@ -45,6 +45,13 @@ pub enum Item {
     Purged {
         /// The missing transactions, as the server's GTID set text, or `file:position`.
         missing: String,
+    },
+    /// Transactions that are done before the next event, told once at the start of a live source:
+    /// what was examined before, or what came before the log that the server still has. A
+    /// position to resume from must hold them.
+    Executed {
+        /// The server's kind of GTID state.
+        done: GtidState,
     },
     /// A live source has sent all that the server has (heartbeat, or the end of a non-blocking
     /// dump).

@@ -28,12 +28,14 @@ pub(crate) enum ConfigError {
     #[error("{key} = {found:?}: {expected}")]
     Value { key: &'static str, found: String, expected: String },
     #[error("cannot read {key} = {file:?}")]
-    Secret {
+    Unreadable {
         key: &'static str,
         file: String,
         #[source]
         cause: std::io::Error,
     },
+    #[error(transparent)]
+    Catalog(#[from] phiwatch_magento::CatalogError),
     #[error("{0}")]
     Missing(&'static str),
 }
@@ -543,7 +545,7 @@ pub(crate) fn secret(
     let Some(path) = file else {
         return Ok(std::env::var(variable).ok().map(SecretString::from));
     };
-    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Secret {
+    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable {
         key,
         file: path.display().to_string(),
         cause,

@@ -22,6 +22,7 @@ use crate::{
 const BATCH_MAX: usize = 100;
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+const CHECK_EVERY: Duration = Duration::from_secs(15);
 /// How far back a topic is searched for alerts that were under way at a crash.
 const RECONCILE_MESSAGES_MAX: u64 = 10_000;
 
@@ -46,7 +47,12 @@ impl Delivery {
         self.reconcile(&mut store, &name).await;
         let mut retry = RETRY_FIRST;
         let mut deadline = None;
+        let mut next_check = Instant::now();
         loop {
+            if Instant::now() >= next_check {
+                next_check = Instant::now() + CHECK_EVERY;
+                self.check(&name).await;
+            }
             if *self.stop.borrow() && deadline.is_none() {
                 deadline = Some(Instant::now() + self.grace);
             }
@@ -72,6 +78,15 @@ impl Delivery {
                 }
             }
         }
+    }
+
+    /// Whether the sink could be reached, also while there is nothing to deliver.
+    async fn check(&self, name: &str) {
+        let checked = self.sink.check().await;
+        if let Err(error) = &checked {
+            tracing::warn!(sink = name, error = %error, "the sink is not reachable");
+        }
+        self.metrics.set_sink_up(name, checked.is_ok());
     }
 
     async fn open(&self) -> Store {

@@ -78,6 +78,10 @@ struct Core {
     is_checkpoint_wanted: bool,
     /// Something was examined since the last checkpoint.
     is_dirty: bool,
+    /// A file or connection began after the open transaction did.
+    is_file_switched: bool,
+    /// Part of the open transaction could not be read; that is on record.
+    has_gap: bool,
     table_prefix: String,
     /// Tables whose rows were not examined for want of column names.
     nameless: BTreeSet<TableName>,
@@ -103,6 +107,8 @@ impl Pipeline {
             is_skipping: false,
             is_checkpoint_wanted: false,
             is_dirty: false,
+            is_file_switched: false,
+            has_gap: false,
             table_prefix,
             nameless: BTreeSet::new(),
         };
@@ -149,7 +155,7 @@ impl Pipeline {
             match item {
                 Item::File { name, offset } => {
                     self.decoder.start_file(name);
-                    self.core.position = BinlogPosition { file: name.clone(), offset: *offset };
+                    self.core.file_starts(name, *offset);
                 }
                 Item::Event { offset, range } => {
                     let Some(raw) = batch.bytes.get(range.clone()) else { continue };
@@ -161,6 +167,7 @@ impl Pipeline {
                     self.decoder.damaged(*offset, *bytes, cause.clone(), &mut self.core);
                 }
                 Item::Purged { missing } => self.core.purged(missing),
+                Item::Executed { done } => self.core.done_before(done),
                 Item::CaughtUp => self.core.produced.caught_up = true,
             }
         }
@@ -183,6 +190,29 @@ impl Pipeline {
 }
 
 impl Core {
+    fn file_starts(&mut self, name: &Arc<str>, offset: u64) {
+        self.position = BinlogPosition { file: name.clone(), offset };
+        self.is_file_switched = true;
+        // Also a start from which nothing came yet must survive a restart.
+        self.is_dirty |= !self.is_open;
+    }
+
+    fn done_before(&mut self, done: &GtidState) {
+        match (&mut self.executed, done) {
+            (Some(GtidState::MySql(executed)), GtidState::MySql(done)) => {
+                *executed = executed.union(done);
+            }
+            (Some(GtidState::MariaDb(executed)), GtidState::MariaDb(done)) => {
+                // Domains that nothing was seen of yet.
+                let mut all = done.clone();
+                executed.iter().for_each(|gtid| all.update(&gtid));
+                *executed = all;
+            }
+            (executed, done) => *executed = Some(done.clone()),
+        }
+        self.is_dirty |= !self.is_open;
+    }
+
     fn purged(&mut self, missing: &str) {
         *self.totals.gaps.entry("purged").or_default() += 1;
         self.produced.gaps.push(GapRecord {
@@ -278,6 +308,8 @@ impl Visitor for Core {
 
     fn begin(&mut self, transaction: &Transaction) {
         self.is_open = true;
+        self.is_file_switched = false;
+        self.has_gap = false;
         self.is_skipping = self.is_examined(transaction.gtid.as_ref());
         if self.is_skipping {
             self.totals.transactions_skipped += 1;
@@ -327,11 +359,15 @@ impl Visitor for Core {
     fn end(&mut self, transaction: &Transaction, end: &End, next: &BinlogPosition) {
         let was_skipping = std::mem::replace(&mut self.is_skipping, false);
         self.is_open = false;
+        // What the log holds is committed. A transaction whose end was among the damage is judged
+        // by the rest of it; one that a connection or file cut off comes again, or is not whole.
+        let is_whole = *end != End::Torn || (self.has_gap && !self.is_file_switched);
+        let end = if is_whole && *end == End::Torn { &End::Commit } else { end };
         if !was_skipping {
             self.classifier.end(transaction, end);
             self.engine.end(transaction, end, &mut self.produced.alerts);
         }
-        if *end == End::Torn {
+        if !is_whole {
             return;
         }
         if let Some(gtid) = &transaction.gtid {
@@ -348,6 +384,7 @@ impl Visitor for Core {
         if self.is_skipping {
             return;
         }
+        self.has_gap = true;
         *self.totals.gaps.entry(gap.cause.label()).or_default() += 1;
         self.produced.gaps.push(GapRecord {
             file: gap.at.file.to_string(),

@@ -15,7 +15,7 @@ use phiwatch_magento::{Catalog, Classifier, TokenKey};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{Config, Maintenance, ShareScope},
+    config::{Config, ConfigError, Maintenance, ShareScope},
     pipeline::Pipeline,
     store::Checkpoint,
 };
@@ -75,12 +75,15 @@ pub(crate) fn executed(checkpoint: &Checkpoint) -> anyhow::Result<Option<GtidSta
     })
 }
 
-fn catalog(config: &Config) -> anyhow::Result<Catalog> {
+fn catalog(config: &Config) -> Result<Catalog, ConfigError> {
     let mut catalog = Catalog::builtin();
     for file in &config.file.magento.catalog_files {
         let name = file.display().to_string();
-        let text =
-            fs::read_to_string(file).with_context(|| format!("cannot read catalog file {name}"))?;
+        let text = fs::read_to_string(file).map_err(|cause| ConfigError::Unreadable {
+            key: "magento.catalog_files",
+            file: name.clone(),
+            cause,
+        })?;
         catalog.extend(&text, &name)?;
     }
     Ok(catalog)

@@ -378,6 +378,9 @@ impl Reader {
             }
             _ => self.tracker.event(header, event, offset),
         };
+        if let Some(done) = self.tracker.take_announced() {
+            self.batch.items.push(Item::Executed { done });
+        }
         if header.advances() {
             self.shared.is_caught_up.store(false, Ordering::Relaxed);
             self.pause = PAUSE_MIN;

@@ -67,6 +67,8 @@ pub(crate) struct Tracker {
     skipping: bool,
     /// Events before this offset of the first file are passed over (a start beyond 4 GiB).
     skip_until: u64,
+    /// What `done` was before the first event, until it is told.
+    announced: Option<GtidState>,
 }
 
 impl Tracker {
@@ -77,6 +79,7 @@ impl Tracker {
             Resume::Gtid(done) => (Some(done), nowhere),
             Resume::Position(position) => (None, position),
         };
+        let announced = done.clone();
         Self {
             done,
             adopt_list: false,
@@ -89,7 +92,14 @@ impl Tracker {
             checksums: false,
             skipping: false,
             skip_until: 0,
+            announced,
         }
+    }
+
+    /// Once: the transactions that count as done before the first event. A reader that keeps
+    /// only what it saw would ask for them again, purged or not.
+    pub(crate) fn take_announced(&mut self) -> Option<GtidState> {
+        self.announced.take()
     }
 
     /// Where the next connection goes on.
@@ -208,6 +218,7 @@ impl Tracker {
                 ahead.iter().for_each(|gtid| state.update(gtid));
             }
             self.done = Some(GtidState::MariaDb(state));
+            self.announced.clone_from(&self.done);
             self.adopt_list = false;
         }
     }

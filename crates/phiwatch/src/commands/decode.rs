@@ -90,7 +90,7 @@ impl Printer {
                     self.gaps += 1;
                     say(&format!("purged on the server before it was read: {missing}"));
                 }
-                Item::CaughtUp => {}
+                Item::Executed { .. } | Item::CaughtUp => {}
             }
             if let Some(failure) = self.failure.take() {
                 return Err(failure);

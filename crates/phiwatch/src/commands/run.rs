@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context;
 use phiwatch_sink::{AnySink, Sink};
-use phiwatch_source::{LiveHandle, LiveSource, Source};
+use phiwatch_source::{Item, LiveHandle, LiveSource, Source};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -198,6 +198,7 @@ impl Follow {
         let mut due = Instant::now() + CHECKPOINT_EVERY;
         let mut due_bytes = CHECKPOINT_BYTES;
         self.show(&handle);
+        let mut is_first = true;
         loop {
             let batch = match source.next_batch() {
                 Ok(Some(batch)) => batch,
@@ -210,7 +211,14 @@ impl Follow {
                 due_bytes = bytes + CHECKPOINT_BYTES;
                 self.pipeline.want_checkpoint();
             }
+            let is_idle = batch.items.last() == Some(&Item::CaughtUp);
             self.pipeline.feed(&batch);
+            if is_idle || is_first {
+                // Nothing more comes at once: the position is worth keeping now. The first one is
+                // what a restart goes on from, even if nothing ever came.
+                self.pipeline.checkpoint_now();
+                is_first = false;
+            }
             let is_caught_up = self.write()?;
             self.show(&handle);
             if is_caught_up {
