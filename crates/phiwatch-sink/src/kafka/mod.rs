@@ -174,6 +174,11 @@ impl KafkaSink {
         unsent: Option<RDKafkaErrorCode>,
     ) -> Result<Ack, SinkError> {
         if client.is_fatal() && slot != Some(Slot::Acknowledged) {
+            // Without WRITE on any topic the broker gives no id for an idempotent producer.
+            let code = client.producer.client().fatal_error().map(|(code, _)| code);
+            if code == Some(RDKafkaErrorCode::ClusterAuthorizationFailed) {
+                return Err(self.refused(RDKafkaErrorCode::ClusterAuthorizationFailed, None));
+            }
             return Err(SinkError::new(
                 ErrorKind::Fatal,
                 NAME,
@@ -239,7 +244,7 @@ impl KafkaSink {
                 ErrorKind::Definite,
                 format!(
                     "kafka-topics --bootstrap-server {bootstrap} --create --topic {topic} \
-                     --partitions 3 --replication-factor 3 --config min.insync.replicas=2"
+                     --partitions 3"
                 ),
             ),
             Code::InvalidTopic | Code::UnsupportedForMessageFormat | Code::InvalidRequiredAcks => {
