@@ -12,7 +12,7 @@ use crate::{
     CrossTenant, Fact, Tenant, Weight,
     binding::Binding,
     catalog::{Entity, Rule},
-    map::{NO_CUSTOMER, NO_SITE},
+    map::{NO_CUSTOMER, NO_SITE, Owner},
     row::{Field, Row, Slot},
     shop::{Shop, Site, site_of_website_column},
     token::Tokens,
@@ -204,7 +204,7 @@ impl Judge<'_> {
     }
 
     /// What is known of the row's own entity, whose id is the rule's first column.
-    fn learned(&self, entity: Entity, part: impl Fn(crate::map::Owner) -> Field) -> Field {
+    fn learned(&self, entity: Entity, part: impl Fn(Owner) -> Field) -> Field {
         let owner = self.now(0).key().and_then(|id| self.shop.owner(entity, id));
         owner.map_or(Field::Absent, part)
     }
@@ -300,12 +300,7 @@ impl Judge<'_> {
         let order = self.shop.site_of(Entity::Order, self.now(0));
         out.same(ORDER_COPY, self.shop.site_of_store(self.now(1)), order);
         let owner = self.now(0).key().and_then(|id| self.shop.owner(Entity::Order, id));
-        if let (Some(owner), Some(customer)) = (owner, self.now(2).key())
-            && is_person(owner.customer)
-            && owner.customer != customer
-        {
-            out.moved(ORDER_COPY, self.shop.site_of_customer(self.now(2)), order);
-        }
+        self.named_customer(out, ORDER_COPY, owner, self.now(2), order);
     }
 
     fn order_address(&self, out: &mut Verdict) {
@@ -323,16 +318,26 @@ impl Judge<'_> {
             }
             return;
         };
-        if !is_person(owner.customer) {
-            return;
-        }
         let book = self.now(2).key().and_then(|id| self.shop.owner(Entity::Address, id));
         let of_book = book.map_or(Field::Absent, |book| customer_field(book.customer));
         for customer in [self.now(1), of_book] {
-            if customer.id().is_some() && customer != Field::Is(u64::from(owner.customer)) {
-                let found = self.shop.site_of_customer(customer);
-                out.moved(ORDER_ADDRESS, found, order(self.now(0)));
-            }
+            self.named_customer(out, ORDER_ADDRESS, Some(owner), customer, order(self.now(0)));
+        }
+    }
+
+    /// A row of an order that names another customer than the order does: a breach if that one is
+    /// of another website. Within a website it is untidy, and crosses nothing.
+    fn named_customer(
+        &self,
+        out: &mut Verdict,
+        law: Law,
+        order: Option<Owner>,
+        named: Field,
+        order_site: Site,
+    ) {
+        let Some(order) = order.filter(|order| is_person(order.customer)) else { return };
+        if !self.is_shared && named.key().is_some_and(|customer| customer != order.customer) {
+            out.same(law, self.shop.site_of_customer(named), order_site);
         }
     }
 
@@ -407,12 +412,7 @@ impl Judge<'_> {
         let order = self.shop.site_of(Entity::Order, self.now(0));
         out.same(RMA_STORE, self.shop.site_of_store(self.now(1)), order);
         let owner = self.now(0).key().and_then(|id| self.shop.owner(Entity::Order, id));
-        if let (Some(owner), Some(customer)) = (owner, self.now(2).key())
-            && is_person(owner.customer)
-            && owner.customer != customer
-        {
-            out.moved(RMA_CUSTOMER, self.shop.site_of_customer(self.now(2)), order);
-        }
+        self.named_customer(out, RMA_CUSTOMER, owner, self.now(2), order);
     }
 
     fn company_member(&self, out: &mut Verdict) {

@@ -37,7 +37,48 @@ pub(crate) async fn learn(
             }
         }
     }
+    if let Err(error) = learn_sharing(server, shop, table, classifier).await {
+        tracing::debug!(database = shop, error = %error, "cannot tell whether accounts are shared");
+    }
 }
+
+/// Whether accounts are evidently shared, where the shop's configuration does not say: Magento
+/// refuses an order in another website than its customer's unless they are, so many such orders
+/// mean that they are (or were), and that the invariants on them say nothing here.
+async fn learn_sharing(
+    server: &mut Server,
+    shop: &str,
+    table: impl Fn(&str) -> String,
+    classifier: &mut Classifier,
+) -> Result<(), SourceError> {
+    let sql = format!(
+        "SELECT count(*), coalesce(sum(s.website_id <> c.website_id), 0) \
+         FROM (SELECT store_id, customer_id FROM {} ORDER BY entity_id DESC LIMIT {ORDERS_MAX}) o \
+         JOIN {} c ON c.entity_id = o.customer_id JOIN {} s ON s.store_id = o.store_id \
+         WHERE s.website_id <> 0 AND c.website_id <> 0",
+        table("sales_order"),
+        table("customer_entity"),
+        table("store")
+    );
+    let rows = server.query_rows(&sql).await?;
+    let counts = Row(rows.into_iter().next().unwrap_or_default());
+    let (orders, foreign) = (counts.id(0), counts.id(1));
+    if orders >= ORDERS_MIN && foreign * 5 > orders {
+        tracing::warn!(
+            database = shop,
+            orders,
+            foreign,
+            "many orders are of customers of another website: customer accounts are taken as shared \
+             (set magento.share_scope to say otherwise)"
+        );
+        classifier.learn_share_scope(shop, true);
+    }
+    Ok(())
+}
+
+/// The latest orders that are looked at, and how few say nothing.
+const ORDERS_MAX: u32 = 20_000;
+const ORDERS_MIN: u64 = 20;
 
 /// A name between backticks.
 fn quoted(name: &str) -> String {

@@ -190,7 +190,9 @@ fn grid_rows_are_of_their_source() {
         [("entity_id", I(order)), ("store_id", I(store)), ("customer_id", customer)]
     };
     inserted("sales_order_grid", &row(110, 2, I(11)), Breach(8, High, 2, 1));
-    inserted("sales_order_grid", &row(110, 1, I(12)), Breach(8, High, 1, 1));
+    inserted("sales_order_grid", &row(110, 1, I(21)), Breach(8, High, 2, 1));
+    // Another customer of the same website crosses nothing.
+    inserted("sales_order_grid", &row(110, 1, I(12)), Nothing);
     inserted("sales_order_grid", &row(110, 1, I(11)), Nothing);
     inserted("sales_order_grid", &row(999, 1, I(11)), Nothing);
     let child = |order, store| [("order_id", I(order)), ("store_id", I(store))];
@@ -218,8 +220,10 @@ fn order_addresses_stay_with_order_and_customer() {
     );
     let mut world = people();
     world.insert("customer_address_entity", &[("entity_id", I(5)), ("parent_id", I(22))]);
+    let row = [("parent_id", I(110)), ("customer_id", I(11)), ("customer_address_id", I(5))];
+    assert_eq!(say(&world.insert("sales_order_address", &row)), Breach(9, Medium, 2, 1));
     let row = [("parent_id", I(210)), ("customer_id", I(21)), ("customer_address_id", I(5))];
-    assert_eq!(say(&world.insert("sales_order_address", &row)), Breach(9, Medium, 2, 2));
+    assert_eq!(say(&world.insert("sales_order_address", &row)), Nothing);
 }
 
 #[test]
@@ -306,7 +310,8 @@ fn other_tables_of_a_customer() {
         [("order_id", I(order)), ("store_id", I(store)), ("customer_id", customer)]
     };
     inserted("magento_rma", &row(110, 2, I(11)), Breach(20, Medium, 2, 1));
-    inserted("magento_rma", &row(110, 1, I(12)), Breach(20, Medium, 1, 1));
+    inserted("magento_rma", &row(110, 1, I(21)), Breach(20, Medium, 2, 1));
+    inserted("magento_rma", &row(110, 1, I(12)), Nothing);
     inserted("magento_rma", &row(100, 1, Null), Nothing);
     let row = &[("customer_id", I(11)), ("company_id", I(1))];
     updated(
