@@ -161,7 +161,7 @@ fn optional_metadata(
             4 => column_names(&mut value, columns)?,
             5 => sets = Some(value),
             6 => enums = Some(value),
-            8 | 9 => table.primary_key = primary_key(&mut value, kind == 9)?,
+            8 | 9 => table.primary_key = primary_key(&mut value, kind == 9, types.len())?,
             10 => default_charset(&mut value, columns, is_enum_or_set)?,
             11 => column_charset(&mut value, columns, is_enum_or_set)?,
             _ => {}
@@ -258,19 +258,24 @@ fn column_names(reader: &mut Reader<'_>, columns: &mut [Column]) -> Result<(), M
     Ok(())
 }
 
-fn primary_key(reader: &mut Reader<'_>, with_prefix: bool) -> Result<Vec<u16>, Malformed> {
+fn primary_key(
+    reader: &mut Reader<'_>,
+    with_prefix: bool,
+    columns: usize,
+) -> Result<Vec<u16>, Malformed> {
+    const FIELD: &str = "primary key column";
+    let max = (columns as u64).saturating_sub(1);
     let mut key = Vec::new();
     while !reader.is_empty() {
-        let index = reader.lenenc("primary key column")?;
+        let value = reader.lenenc(FIELD)?;
         if with_prefix {
             reader.lenenc("primary key prefix")?;
         }
-        let max = COLUMNS_MAX;
-        key.push(u16::try_from(index).map_err(|_| Malformed::OutOfRange {
-            field: "primary key column",
-            value: index,
-            max,
-        })?);
+        // Whoever reads a key looks its columns up by these.
+        match u16::try_from(value) {
+            Ok(index) if usize::from(index) < columns => key.push(index),
+            _ => return Err(Malformed::OutOfRange { field: FIELD, value, max }),
+        }
     }
     Ok(key)
 }
@@ -323,5 +328,18 @@ mod tests {
         check(20, &[15, 1, 0], None);
         check(243, &[], None);
         check(0, &[], None);
+    }
+
+    #[test]
+    fn primary_keys_name_columns_that_exist() {
+        let check = |bytes: &[u8], with_prefix: bool, want: Option<&[u16]>| {
+            let key = primary_key(&mut Reader::new(bytes), with_prefix, 3);
+            assert_eq!(key.ok().as_deref(), want, "{bytes:?}");
+        };
+        check(&[0, 2], false, Some(&[0, 2]));
+        check(&[2, 10], true, Some(&[2]));
+        check(&[3], false, None);
+        check(&[0xfc, 0, 1], false, None);
+        check(&[0], true, None);
     }
 }
