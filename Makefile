@@ -6,8 +6,9 @@ export PHIWATCH_TEST_MARIADB ?= 127.0.0.1:33110
 export PHIWATCH_TEST_KAFKA ?= 127.0.0.1:39092
 CARGO := deploy/dev/cargo.sh
 SEEDS ?= 100
+T ?= 60
 
-.PHONY: help run build check unit test servers fixtures docs canary crash-test bench clean
+.PHONY: help run build check unit test servers fixtures docs canary crash-test fuzz bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -44,6 +45,10 @@ fixtures: ## record the binlogs of fixtures/ again from real servers
 
 docs: ## write the generated schemas and references again
 	UPDATE=1 $(CARGO) test --workspace --test it drift
+
+fuzz: ## each fuzz target for T seconds (default 60)
+	deploy/dev/prerequisites.sh build
+	fuzz/run.sh $(T)
 
 bench: ## rows, bytes and seconds of a replay of the demo, with machine and commit
 	$(CARGO) build --release -p phiwatch
