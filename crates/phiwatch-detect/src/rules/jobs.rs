@@ -2,7 +2,9 @@
 //!
 //! An import announces itself with rows of its data, then a history row, then (after its writes) the
 //! update of that row, on one thread. Its writes are expected as far as they fit what was announced
-//! or what the shop's past imports were; such rows can be forged, so size matters.
+//! or what the shop's past imports were; such rows can be forged, so size matters. A log that names
+//! no threads (MariaDB 10.11) can tell only one import at a time, whose writes are those of several
+//! persons in one transaction.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -28,6 +30,8 @@ const JOB_SECS: i64 = 12 * 3_600;
 const STAGED_SECS: i64 = 86_400;
 /// After an upgrade's rows or statements, new tables and columns are its own for so long, seconds.
 const UPGRADE_SECS: i64 = 600;
+/// Stands for an unknown thread.
+const NO_THREAD: u32 = 0;
 /// Shops remembered.
 const SHOPS_MAX: usize = 1024;
 
@@ -64,7 +68,7 @@ struct Shop {
 /// Announced jobs.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Jobs {
-    /// By server id and thread.
+    /// By server id and thread; 0 where the log does not name it (no session has that id).
     open: BTreeMap<(u32, u32), Job>,
     shops: BTreeMap<Arc<str>, Shop>,
     /// By maintenance window: the day of its occurrence and the rows written in it.
@@ -79,10 +83,13 @@ impl Jobs {
         settings: &Settings,
         out: &mut Vec<Signal>,
     ) -> Excuse {
-        let thread = summary.origin.thread.map(|thread| (summary.origin.server_id, thread));
+        let origin = &summary.origin;
+        let thread = (origin.server_id, origin.thread.unwrap_or(NO_THREAD));
         let ended = self.follow(summary, thread, now);
         let mut excuse = Excuse::default();
-        if let Some(job) = thread.and_then(|thread| self.open.get_mut(&thread)) {
+        if let Some(job) = self.open.get_mut(&thread)
+            && (origin.thread.is_some() || is_bunch(summary, job))
+        {
             excuse.is_import = true;
             let persons = changed(summary, job);
             let largest = self.shops.get(&job.database).map_or(0, |shop| shop.largest);
@@ -92,7 +99,7 @@ impl Jobs {
                 out.extend(oversized(job, summary, persons, now));
             }
         }
-        if let (Some(thread), true) = (thread, ended) {
+        if ended {
             self.close(thread);
         }
         excuse.upgrade = summary
@@ -114,7 +121,7 @@ impl Jobs {
     }
 
     /// Follows announcements; true if the thread's import ends with this transaction.
-    fn follow(&mut self, summary: &Summary, thread: Option<(u32, u32)>, now: EventTime) -> bool {
+    fn follow(&mut self, summary: &Summary, thread: (u32, u32), now: EventTime) -> bool {
         let mut ended = false;
         for note in summary.notes() {
             match &note.item {
@@ -126,13 +133,10 @@ impl Jobs {
                 }
                 Item::Import { phase: ImportPhase::Begin, rows } => {
                     let staged = self.take_staged(&note.database, now);
-                    if let Some(thread) = thread {
-                        self.begin(thread, &note.database, (*rows).max(staged), now);
-                    }
+                    self.begin(thread, &note.database, (*rows).max(staged), now);
                 }
                 Item::Import { phase: ImportPhase::Data, rows } => {
-                    let job = thread.and_then(|thread| self.open.get_mut(&thread));
-                    if let Some(job) = job {
+                    if let Some(job) = self.open.get_mut(&thread) {
                         job.announced = job.announced.saturating_add(*rows);
                     } else if let Some(shop) = self.shop(&note.database) {
                         shop.staged = (shop.staged.0.saturating_add(*rows), now);
@@ -206,6 +210,13 @@ impl Jobs {
         self.windows.insert(window.name.clone(), (day, rows));
         rows <= window.rows_max
     }
+}
+
+/// Whether a transaction without a thread looks like the import's: visitors and staff change one
+/// person at a time.
+fn is_bunch(summary: &Summary, job: &Job) -> bool {
+    let groups = summary.groups.iter().filter(|group| group.database == job.database);
+    groups.map(|group| group.persons.of(Kinds::CHANGED)).sum::<u64>() > 1
 }
 
 /// Adds the persons that the transaction changed to its import; how many they are.

@@ -42,6 +42,8 @@ const BIN_SECS: i64 = 300;
 const RESUME_SECS: i64 = 86_400;
 /// Bins caught up at most: a longer silence forgets everything but the sums anyway (8 weeks).
 const CATCH_UP_MAX: i64 = 16_128;
+/// How long a tenant counts as moving in.
+const FIRST_DAY_SECS: i64 = 86_400;
 /// Persons in one transaction that may alert: by one SQL statement, and otherwise.
 const STATEMENT_MIN: u64 = 25;
 const TRANSACTION_MIN: u64 = 50;
@@ -423,6 +425,10 @@ impl Judge<'_> {
         let tests = learned.transactions.max(1000.0);
         let wanted = libm::log10(tests / (self.budget * TRANSACTION_SHARE));
         let score = learned.score(persons);
+        if self.is_first_load() {
+            return None;
+        }
+        let learned = self.volume.per_transaction.entry(count).or_insert_with(PerTransaction::new);
         if persons < floor || score < wanted {
             if self.excuse.reason.is_none() {
                 learned.learn(persons);
@@ -453,6 +459,20 @@ impl Judge<'_> {
         );
         let severity = self.severity(persons, self.is_most_of_tenant(persons));
         Some(self.signal(count, severity, persons, lead, measure))
+    }
+
+    /// Whether the tenant is in its first day and the transaction only adds rows: a shop that is
+    /// set up or moved in. Nobody's data is touched by its own arrival, and it teaches nothing.
+    fn is_first_load(&self) -> bool {
+        let age = self.now.secs().saturating_sub(self.volume.since.secs());
+        let mut tallies = self.summary.tallies.iter().filter(|tally| {
+            tally.tenant == self.group.tenant
+                && tally.database == self.group.database
+                && tally.class.is_personal()
+        });
+        age < FIRST_DAY_SECS
+            && self.group.persons.total().0 >= STATEMENT_MIN
+            && tallies.all(|tally| tally.counts.updates == 0 && tally.counts.deletes == 0)
     }
 
     /// Adds the transaction's persons to the open bin.

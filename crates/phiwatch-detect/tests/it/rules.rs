@@ -435,6 +435,29 @@ fn announced_imports_are_judged_by_their_size() {
 }
 
 #[test]
+fn imports_are_told_without_threads_in_the_log() {
+    let unnamed = |secs, rows| Tx { thread: 0, ..tx(secs, rows) };
+    let all = |bunches: u64| {
+        let mut all = vec![
+            unnamed(0, vec![import(ImportPhase::Data, 500)]),
+            unnamed(10, vec![import(ImportPhase::Begin, 0)]),
+        ];
+        for bunch in 0..bunches {
+            let persons = bunch * 250..bunch * 250 + 250;
+            all.push(unnamed(20, customers(Op::Create, site(1), persons)));
+            // A visitor meanwhile is none of the import's persons.
+            let visitor = 10_000 + bunch;
+            all.push(unnamed(25, customers(Op::Update, site(1), visitor..visitor + 1)));
+        }
+        all.push(unnamed(60, vec![import(ImportPhase::End, 0)]));
+        all
+    };
+    check(&all(2), &[]);
+    let alerts = check(&all(3), &["bulk-change/website-1/4/create"]);
+    assert!(alerts[0].message.contains("750 distinct persons"), "{}", alerts[0].message);
+}
+
+#[test]
 fn installing_a_shop_is_silent() {
     let group = || account(AccountChange::RoleGroup { role_id: 1, removed: false });
     let user = || account(AccountChange::UserCreated { user_id: 1, is_active: true });

@@ -78,6 +78,7 @@ pub(crate) fn fact(name: &str, op: Option<Op>, fact: Fact) -> Observation {
 #[derive(Debug, Clone)]
 pub(crate) struct Tx {
     pub(crate) secs: i64,
+    /// 0: the log does not name it.
     pub(crate) thread: u32,
     pub(crate) rows: Vec<Observation>,
     pub(crate) end: End,
@@ -110,7 +111,7 @@ impl Run {
             gtid: Some(Gtid::MySql { uuid: [7; 16], tag: String::new(), number: self.number }),
             time: at(tx.secs),
             server_id: 11,
-            thread: Some(tx.thread),
+            thread: (tx.thread > 0).then_some(tx.thread),
         };
         self.engine.begin(&transaction);
         tx.rows.iter().for_each(|row| self.engine.push(row));
