@@ -174,3 +174,22 @@ fn slow_attack_is_one_finding() {
     assert_eq!(uids.len(), 1, "{:#?}", run.alerts.iter().map(|a| &a.message).collect::<Vec<_>>());
     assert!(run.alerts.len() < 12, "{}", run.alerts.len());
 }
+
+#[test]
+fn a_shop_that_moves_in_is_silent_on_its_first_day_only() {
+    let load = |secs: i64, first: u64, op: Op| {
+        let rows = first..first + 500;
+        tx(secs, rows.map(|n| row("customer_entity", op, site(1), n)).collect())
+    };
+    let mut run = Run::new();
+    for batch in 0..6 {
+        run.feed(&load(60 * i64::try_from(batch).unwrap(), batch * 500, Op::Create));
+    }
+    assert!(run.alerts.is_empty(), "{:#?}", run.alerts);
+    run.feed(&load(600, 0, Op::Update));
+    assert_eq!(run.alerts.len(), 1, "an UPDATE is no moving in");
+    let mut run = Run::new();
+    run.feed(&tx(0, vec![row("customer_entity", Op::Create, site(1), 1)]));
+    run.feed(&load(2 * 86_400, 1000, Op::Create));
+    assert_eq!(run.alerts.len(), 1, "the second day is not the first");
+}
