@@ -38,7 +38,8 @@ for target in "${targets[@]}"; do
     mkdir -p "found/$target" "artifacts/$target"
     # Whole files and states, single values elsewhere.
     case $target in
-    events | shop | checkpoint) bytes_max=16384 ;;
+    events | shop) bytes_max=16384 ;;
+    checkpoint) bytes_max=65536 ;;
     *) bytes_max=4096 ;;
     esac
     limit="-max_total_time=$seconds"

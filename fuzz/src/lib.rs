@@ -7,6 +7,9 @@
 //!
 //! The formats of the inputs are the wire's own wherever possible, so that a recorded file is a
 //! seed; what checksums would keep out is sealed again first ([`log::sealed`]).
+//!
+//! A finding of the past stays in `corpus/` under a name that begins with `past-`; all other seeds
+//! are cut by `cut-corpus`.
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;

@@ -66,11 +66,14 @@ fn is_chosen(mask: u8, column: usize) -> bool {
 /// The cells of an image: absent, null, bytes (with whether they are a difference).
 type Kept = Vec<Option<Option<(bool, Vec<u8>)>>>;
 
+/// What a row is called (kind, number, statement), and its images.
+type KeptRow = ((Op, u64, u32), Option<Kept>, Option<Kept>);
+
 /// Keeps the cells of the columns in the mask.
 #[derive(Debug, Default)]
 struct Cells {
     mask: u8,
-    rows: Vec<((Op, u64, u32), Option<Kept>, Option<Kept>)>,
+    rows: Vec<KeptRow>,
     gaps: usize,
 }
 

@@ -44,3 +44,18 @@ fn corpus_has_a_folder_for_each_target_and_stays_small() {
     }
     assert!(bytes < 300_000, "{bytes} bytes of seeds");
 }
+
+/// A change of the formats makes the seeds worthless: `cargo run --bin cut-corpus` cuts new ones.
+#[test]
+fn saved_states_are_of_todays_formats() {
+    let read = |name: &str| {
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name)).unwrap()
+    };
+    let engine = phiwatch_detect::Engine::restore(
+        phiwatch_fuzz::pipeline::engine_settings(),
+        &read("checkpoint/acts-in-statements"),
+    );
+    assert!(engine.is_ok_and(|engine| engine.stats().findings_open > 0));
+    let mut classifier = phiwatch_fuzz::pipeline::classifier();
+    assert!(classifier.restore(&read("tenants/all-of-the-shop")).is_ok());
+}
