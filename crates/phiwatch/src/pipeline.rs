@@ -67,6 +67,8 @@ struct Core {
     totals: Totals,
     /// Executed transactions, as far as they carry GTIDs.
     executed: Option<GtidState>,
+    /// `executed` holds what came before the first event, too.
+    is_start_known: bool,
     /// What a resumed run need not see again.
     resumed: Option<GtidState>,
     position: BinlogPosition,
@@ -100,6 +102,7 @@ impl Pipeline {
             produced: Produced::default(),
             totals: Totals::default(),
             executed: None,
+            is_start_known: false,
             resumed: None,
             position: BinlogPosition { file: Arc::from(""), offset: 4 },
             server: String::new(),
@@ -198,6 +201,7 @@ impl Core {
     }
 
     fn done_before(&mut self, done: &GtidState) {
+        self.is_start_known = true;
         match (&mut self.executed, done) {
             (Some(GtidState::MySql(executed)), GtidState::MySql(done)) => {
                 *executed = executed.union(done);
@@ -266,7 +270,11 @@ impl Core {
     }
 
     fn take_checkpoint(&mut self) {
+        // From a position in the middle of a server's file nobody tells what came before: asking
+        // for all but what was seen would bring it. Such a run goes on by position.
+        let is_partial = !self.server.is_empty() && !self.is_start_known;
         let (flavor, gtids) = match &self.executed {
+            _ if is_partial => ("", String::new()),
             None => ("", String::new()),
             Some(GtidState::MySql(set)) => ("mysql", set.to_string()),
             Some(GtidState::MariaDb(state)) => ("mariadb", state.to_string()),

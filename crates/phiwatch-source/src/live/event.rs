@@ -2,7 +2,7 @@
 //! and whether a QUERY begins or ends a transaction.
 
 use phiwatch_binlog::{
-    Gtid,
+    Gtid, GtidSet,
     framing::{HEADER_BYTES, crc32_fits},
 };
 
@@ -16,6 +16,7 @@ pub(crate) mod kind {
     pub(crate) const HEARTBEAT: u8 = 27;
     pub(crate) const GTID: u8 = 33;
     pub(crate) const ANONYMOUS_GTID: u8 = 34;
+    pub(crate) const PREVIOUS_GTIDS: u8 = 35;
     pub(crate) const XA_PREPARE: u8 = 38;
     pub(crate) const TRANSACTION_PAYLOAD: u8 = 40;
     pub(crate) const HEARTBEAT_V2: u8 = 41;
@@ -171,6 +172,13 @@ pub(crate) fn gtid_list(event: &[u8]) -> Option<Vec<Gtid>> {
             })
             .collect(),
     )
+}
+
+/// The transactions of all files before the one whose PREVIOUS_GTIDS event this is.
+pub(crate) fn previous_gtids(event: &[u8], checksums: bool) -> Option<GtidSet> {
+    const CRC32_BYTES: usize = 4;
+    let end = event.len().checked_sub(if checksums { CRC32_BYTES } else { 0 })?;
+    GtidSet::decode(event.get(HEADER_BYTES..end)?).ok()
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ pub(crate) async fn request(
             (dump_position(flags, config.server_id, "", 4), Dump::default())
         }
         Resume::Position(BinlogPosition { file, offset }) => {
-            let adopt_list = identity.is_mariadb && *offset == 4;
+            let adopt_list = identity.has_gtids && *offset == 4;
             // The request has 32 bits for the offset: read from the head and pass over.
             let (wire, skip_until) = match u32::try_from(*offset) {
                 Ok(wire) => (wire, 0),

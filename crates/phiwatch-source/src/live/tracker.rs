@@ -30,7 +30,7 @@ pub(crate) enum Resume {
 pub(crate) struct Dump {
     /// Events of the first file before this offset are passed over; 0 = none.
     pub(crate) skip_until: u64,
-    /// MariaDB from a file's head: its GTID_LIST says which transactions came before.
+    /// From a file's head: its GTID_LIST or PREVIOUS_GTIDS says which transactions came before.
     pub(crate) adopt_list: bool,
     /// MariaDB from a file's head although some transactions are done: pass over these.
     pub(crate) filter_known: bool,
@@ -51,7 +51,7 @@ enum Group {
 pub(crate) struct Tracker {
     /// Transactions delivered whole, where the server numbers them and it is known from where.
     done: Option<GtidState>,
-    /// MariaDB, started from a file's head: the file's GTID_LIST tells what came before.
+    /// Started from a file's head: its GTID_LIST or PREVIOUS_GTIDS tells what came before.
     adopt_list: bool,
     /// Pass over MariaDB transactions of `done`, too. Off in general: without strict mode a domain's
     /// numbers need not ascend.
@@ -187,6 +187,9 @@ impl Tracker {
         if header.kind == kind::MARIA_GTID_LIST && self.adopt_list {
             self.adopt(event);
         }
+        if header.kind == kind::PREVIOUS_GTIDS && self.adopt_list {
+            self.adopt_previous(event);
+        }
         let begins = matches!(
             header.kind,
             kind::GTID | kind::ANONYMOUS_GTID | kind::GTID_TAGGED | kind::MARIA_GTID
@@ -218,6 +221,18 @@ impl Tracker {
                 ahead.iter().for_each(|gtid| state.update(gtid));
             }
             self.done = Some(GtidState::MariaDb(state));
+            self.announced.clone_from(&self.done);
+            self.adopt_list = false;
+        }
+    }
+
+    fn adopt_previous(&mut self, event: &[u8]) {
+        if let Some(before) = event::previous_gtids(event, self.checksums) {
+            let ours = match &self.done {
+                Some(GtidState::MySql(ours)) => before.union(ours),
+                _ => before,
+            };
+            self.done = Some(GtidState::MySql(ours));
             self.announced.clone_from(&self.done);
             self.adopt_list = false;
         }
@@ -266,6 +281,8 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
+    use phiwatch_binlog::GtidSet;
+
     use super::*;
 
     const UUID: [u8; 16] = [7; 16];
@@ -422,6 +439,25 @@ mod tests {
         assert!(!dump.maria_gtid(41, 1) && !dump.query("x"));
         assert!(dump.maria_gtid(42, 1) && dump.query("x"));
         dump.check("0-9-42", dump.at);
+    }
+
+    #[test]
+    fn previous_gtids_at_a_files_head_are_the_start() {
+        let before: GtidSet = "07070707-0707-0707-0707-070707070707:1-40".parse().unwrap();
+        let position = BinlogPosition { file: Arc::from("binlog.000009"), offset: 4 };
+        let adopt = Dump { adopt_list: true, ..Dump::default() };
+        let mut dump = Dumped::new(Resume::Position(position), adopt);
+        dump.event(kind::PREVIOUS_GTIDS, &before.encode());
+        assert_eq!(dump.tracker.take_announced(), Some(GtidState::MySql(before.clone())));
+        assert_eq!(dump.tracker.take_announced(), None);
+        assert_eq!(dump.tracker.resume(), Resume::Gtid(GtidState::MySql(before.clone())));
+        // Later files of the same dump begin with one, too: what was delivered counts.
+        dump.gtid(41);
+        dump.query("BEGIN");
+        dump.event(kind::XID, &[0; 8]);
+        dump.event(kind::PREVIOUS_GTIDS, &before.encode());
+        let after = "07070707-0707-0707-0707-070707070707:1-41".parse().unwrap();
+        assert_eq!(dump.tracker.resume(), Resume::Gtid(GtidState::MySql(after)));
     }
 
     #[test]
