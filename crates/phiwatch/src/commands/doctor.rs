@@ -82,7 +82,8 @@ impl Report {
             writeln!(out, "{fails} of {} checks failed", self.lines.len())?;
             return Ok(ExitCode::from(super::FAILED));
         }
-        writeln!(out, "all {} checks passed", self.lines.len())?;
+        let warnings = self.lines.iter().filter(|line| line.level == Level::Warn).count();
+        writeln!(out, "all {} checks passed, {warnings} with a warning", self.lines.len())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -48,6 +48,8 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         listen: args.listen,
     };
     let config = Config::load(args.config.as_deref(), overrides)?;
+    // What is wrong on the command line is said before anything is made or opened.
+    live::login(&config)?;
     let dir = &config.file.state.dir;
     let _lock = store::lock_directory(dir)?;
     let store = Store::open(dir)?;
