@@ -37,6 +37,8 @@ pub struct Pipeline {
     pub engine: Engine,
     /// What was told, in order.
     pub alerts: Vec<Alert>,
+    /// The engine is saved, dropped and restored after every transaction.
+    pub restarts: bool,
     observations: Vec<Observation>,
     is_open: bool,
 }
@@ -55,6 +57,7 @@ impl Pipeline {
             classifier: classifier(),
             engine: Engine::new(engine_settings()),
             alerts: Vec::new(),
+            restarts: false,
             observations: Vec::new(),
             is_open: false,
         }
@@ -102,6 +105,11 @@ impl Visitor for Pipeline {
         self.is_open = false;
         self.classifier.end(transaction, end);
         self.engine.end(transaction, end, &mut self.alerts);
+        if self.restarts {
+            let saved = self.engine.checkpoint();
+            let restored = Engine::restore(engine_settings(), &saved);
+            self.engine = restored.expect("an engine reads its own checkpoint");
+        }
     }
     fn gap(&mut self, gap: &Gap) {
         self.engine.gap(gap, &mut self.alerts);
