@@ -17,7 +17,10 @@ use crate::reader::Reader;
 use crate::rows::RowsKind;
 use crate::table_cache::TableCache;
 use crate::transactions::Open;
-use crate::{BinlogPosition, End, Gap, Malformed, TableName, Visitor};
+use crate::{
+    BinlogPosition, End, Gap, Gtid, GtidSet, GtidState, Malformed, MariaGtidState, TableName,
+    Visitor,
+};
 
 /// Bounds of what one event may cost.
 #[derive(Debug, Clone, Copy)]
@@ -340,12 +343,14 @@ impl Decoder {
             | kind::BEGIN_LOAD_QUERY
             | kind::IGNORABLE
             | kind::ROWS_QUERY
-            | kind::PREVIOUS_GTIDS
             | kind::TRANSACTION_CONTEXT
             | kind::VIEW_CHANGE
             | kind::MARIA_ANNOTATE_ROWS
-            | kind::MARIA_CHECKPOINT
-            | kind::MARIA_GTID_LIST => {}
+            | kind::MARIA_CHECKPOINT => {}
+            kind::PREVIOUS_GTIDS => visitor.previous(&GtidState::MySql(GtidSet::decode(body)?)),
+            // The artificial one of a dump repeats the request.
+            kind::MARIA_GTID_LIST if context.header.is_artificial() => {}
+            kind::MARIA_GTID_LIST => visitor.previous(&gtid_list(body)?),
             kind::LOAD | kind::CREATE_FILE | kind::EXEC_LOAD | kind::NEW_LOAD => {
                 return Err(Malformed::Unsupported("LOAD DATA of before 5.0").into());
             }
@@ -446,6 +451,20 @@ fn header_bytes(header: &Header) -> Vec<u8> {
     bytes.extend(header.log_pos.to_le_bytes());
     bytes.extend(header.flags.to_le_bytes());
     bytes
+}
+
+/// MariaDB GTID_LIST: count in the low 28 bits, then domain, server id and sequence each.
+fn gtid_list(body: &[u8]) -> Result<GtidState, Malformed> {
+    let mut reader = Reader::new(body);
+    let count = reader.u32("GTID list count")? & 0x0fff_ffff;
+    let mut state = MariaGtidState::default();
+    for _ in 0..count {
+        let domain = reader.u32("GTID list domain")?;
+        let server_id = reader.u32("GTID list server id")?;
+        let sequence = reader.u64("GTID list sequence")?;
+        state.update(&Gtid::MariaDb { domain, server_id, sequence });
+    }
+    Ok(GtidState::MariaDb(state))
 }
 
 fn last_component(path: &str) -> Arc<str> {

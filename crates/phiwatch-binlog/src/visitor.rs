@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{BinlogPosition, End, Gap, RowChange, Statement, Table, Transaction};
+use crate::{BinlogPosition, End, Gap, GtidState, RowChange, Statement, Table, Transaction};
 
 /// Which columns of a table's rows to materialise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,12 @@ pub trait Visitor {
     /// A binlog file begins (format description read) or goes on after a reconnect.
     fn file(&mut self, name: &Arc<str>, server_version: &str) {
         let _unused = (name, server_version);
+    }
+
+    /// A file's head says which transactions came before it (MySQL PREVIOUS_GTIDS, MariaDB
+    /// GTID_LIST).
+    fn previous(&mut self, done: &GtidState) {
+        let _unused = done;
     }
 
     /// A transaction begins. `thread` may still be unknown and come with its BEGIN.

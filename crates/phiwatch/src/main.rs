@@ -4,6 +4,7 @@ mod bootstrap;
 mod cli;
 mod commands;
 mod config;
+mod continuity;
 mod delivery;
 mod http;
 mod live;

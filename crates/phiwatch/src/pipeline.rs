@@ -20,7 +20,10 @@ use phiwatch_detect::{Alert, Engine};
 use phiwatch_magento::{Classifier, Observation};
 use phiwatch_source::{Batch, Item};
 
-use crate::store::{Checkpoint, GapRecord};
+use crate::{
+    continuity::Continuity,
+    store::{Checkpoint, GapRecord},
+};
 
 /// Column names per (schema, table), for logs without them.
 pub(crate) type ColumnNames = BTreeMap<(String, String), Vec<Arc<str>>>;
@@ -84,6 +87,7 @@ struct Core {
     is_file_switched: bool,
     /// Part of the open transaction could not be read; that is on record.
     has_gap: bool,
+    continuity: Continuity,
     table_prefix: String,
     /// Tables whose rows were not examined for want of column names.
     nameless: BTreeSet<TableName>,
@@ -112,6 +116,7 @@ impl Pipeline {
             is_dirty: false,
             is_file_switched: false,
             has_gap: false,
+            continuity: Continuity::default(),
             table_prefix,
             nameless: BTreeSet::new(),
         };
@@ -218,16 +223,7 @@ impl Core {
     }
 
     fn purged(&mut self, missing: &str) {
-        *self.totals.gaps.entry("purged").or_default() += 1;
-        self.produced.gaps.push(GapRecord {
-            file: self.position.file.to_string(),
-            offset: self.position.offset,
-            bytes: 0,
-            gtid: missing.to_owned(),
-            cause: "purged".into(),
-            detail: "purged on the server before they were read".into(),
-        });
-        self.engine.missing(missing, &self.position, &mut self.produced.alerts);
+        self.missing("purged", "purged on the server before they were read", missing);
         // They will never come: what follows them is the next position.
         if let (Some(GtidState::MySql(executed)), Ok(missing)) =
             (&mut self.executed, missing.parse::<GtidSet>())
@@ -235,6 +231,20 @@ impl Core {
             *executed = executed.union(&missing);
         }
         self.is_dirty = true;
+    }
+
+    /// Transactions that never came: on record, counted, told.
+    fn missing(&mut self, cause: &'static str, detail: &str, missing: &str) {
+        *self.totals.gaps.entry(cause).or_default() += 1;
+        self.produced.gaps.push(GapRecord {
+            file: self.position.file.to_string(),
+            offset: self.position.offset,
+            bytes: 0,
+            gtid: missing.to_owned(),
+            cause: cause.into(),
+            detail: detail.into(),
+        });
+        self.engine.missing(missing, &self.position, &mut self.produced.alerts);
     }
 
     /// Rows of a catalogue table whose columns have no names: which column is which would be a
@@ -312,6 +322,12 @@ impl Visitor for Core {
     ) -> Option<Vec<Arc<str>>> {
         let names = self.column_names.get(&(database.to_owned(), table.to_owned()))?;
         (names.len() == columns).then(|| names.clone())
+    }
+
+    fn previous(&mut self, done: &GtidState) {
+        if let Some(missing) = self.continuity.head(done, self.executed.as_ref()) {
+            self.missing("file-missing", "in no file that was read", &missing);
+        }
     }
 
     fn begin(&mut self, transaction: &Transaction) {
@@ -393,6 +409,7 @@ impl Visitor for Core {
             return;
         }
         self.has_gap = true;
+        self.continuity.gap();
         *self.totals.gaps.entry(gap.cause.label()).or_default() += 1;
         self.produced.gaps.push(GapRecord {
             file: gap.at.file.to_string(),
