@@ -14,11 +14,16 @@ use crate::http;
 /// How long a command may take before it counts as hung.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 
+/// Variables of the caller's shell that a run must not see.
+const IGNORED: [&str; 5] =
+    ["COLUMNS", "PHIWATCH_LOG", "PHIWATCH_SOURCE_PASSWORD", "PHIWATCH_KAFKA_PASSWORD", "RUST_LOG"];
+
 /// The program under test, with the environment that every call gets.
 #[derive(Debug, Clone)]
 pub struct Program {
     binary: PathBuf,
     env: Vec<(String, String)>,
+    launcher: Vec<String>,
 }
 
 /// What a command left.
@@ -53,7 +58,7 @@ impl Program {
     /// `binary` is `env!("CARGO_BIN_EXE_phiwatch")` of the calling test.
     #[must_use]
     pub fn new(binary: &str) -> Self {
-        Self { binary: PathBuf::from(binary), env: Vec::new() }
+        Self { binary: PathBuf::from(binary), env: Vec::new(), launcher: Vec::new() }
     }
 
     /// With an environment variable more.
@@ -63,11 +68,25 @@ impl Program {
         self
     }
 
+    /// Started by another program, which takes the place of its own process (`exec`).
+    #[must_use]
+    pub fn launched_by(mut self, launcher: &[&str]) -> Self {
+        self.launcher = launcher.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.launcher.split_first() {
+            None => Command::new(&self.binary),
+            Some((launcher, words)) => {
+                let mut command = Command::new(launcher);
+                command.args(words).arg(&self.binary);
+                command
+            }
+        };
         command.args(args).stdin(Stdio::null()).env("NO_COLOR", "1");
         // Whatever the caller's shell sets must not decide a test.
-        for variable in ["RUST_LOG", "PHIWATCH_SOURCE_PASSWORD", "PHIWATCH_KAFKA_PASSWORD"] {
+        for variable in IGNORED {
             command.env_remove(variable);
         }
         command.env("RUST_BACKTRACE", "1").envs(self.env.iter().cloned());
@@ -130,6 +149,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
+    /// Process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has said so far (and earlier runs with the same folder).
     #[must_use]
     pub fn log(&self) -> String {

@@ -120,6 +120,18 @@ impl Server {
         rows.lines().map(|row| row.split('\t').next().unwrap().to_owned()).collect()
     }
 
+    /// Where the server writes next: `file:position`.
+    #[must_use]
+    pub fn position(self) -> String {
+        let sql = match self {
+            Self::MySql => "SHOW BINARY LOG STATUS",
+            Self::MariaDb => "SHOW MASTER STATUS",
+        };
+        let row = self.query(sql);
+        let mut parts = row.split('\t');
+        format!("{}:{}", parts.next().unwrap(), parts.next().unwrap())
+    }
+
     /// Closes the file that is written to, and copies all from `first` to the closed one.
     #[must_use]
     pub fn copy_binlogs(self, first: &str, to: &Path) -> Vec<PathBuf> {

@@ -1,0 +1,15 @@
+//! The program on files: no server needed.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
+mod cli;
+mod damage;
+mod demo;
+mod drift;
+mod tidy;
+
+use phiwatch_testkit::Program;
+
+/// The program under test.
+pub(crate) fn program() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_phiwatch"))
+}

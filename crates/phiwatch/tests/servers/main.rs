@@ -1,0 +1,20 @@
+//! The program on real servers: MySQL, MariaDB and Kafka of deploy/dev/up.sh.
+//!
+//! Runs with `--test-threads=1`: the tests share the servers' binlogs.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
+mod canary;
+mod crash;
+mod disk_full;
+mod kafka_away;
+mod live;
+mod operator;
+mod shop;
+mod topic;
+
+use phiwatch_testkit::Program;
+
+/// The program under test.
+pub(crate) fn program() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_phiwatch"))
+}
