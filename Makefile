@@ -5,10 +5,9 @@ export PHIWATCH_TEST_MYSQL ?= 127.0.0.1:33097
 export PHIWATCH_TEST_MARIADB ?= 127.0.0.1:33110
 export PHIWATCH_TEST_KAFKA ?= 127.0.0.1:39092
 CARGO := deploy/dev/cargo.sh
-SEEDS ?= 100
 T ?= 60
 
-.PHONY: help run build check unit test servers fixtures docs canary crash-test fuzz bench clean
+.PHONY: help run build check unit test servers fixtures docs fuzz bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -28,6 +27,7 @@ check: ## format, lints, documentation; warnings are errors
 
 unit: ## unit, property, snapshot and fixture tests; no server needed
 	$(CARGO) test --workspace --lib --bins --test it
+	$(CARGO) test --workspace --doc
 
 test: ## everything: checks, unit tests, and tests on real MySQL, MariaDB and Kafka (installed and started here)
 	deploy/dev/prerequisites.sh build servers
@@ -35,8 +35,7 @@ test: ## everything: checks, unit tests, and tests on real MySQL, MariaDB and Ka
 	deploy/dev/up.sh
 	$(MAKE) servers
 
-servers: ## the tests that need the servers of deploy/dev/up.sh
-	$(CARGO) build --release -p phiwatch
+servers: ## the tests that need the servers of deploy/dev/up.sh (they purge logs and kill connections: no others beside them)
 	$(CARGO) test --workspace --test servers -- --test-threads=1
 
 fixtures: ## record the binlogs of fixtures/ again from real servers
