@@ -224,10 +224,17 @@ pub struct Schema {
     pub name: String,
 }
 
-impl Drop for Schema {
-    fn drop(&mut self) {
+impl Schema {
+    /// Removes it now: for tests whose statics are never dropped.
+    pub fn remove(&self) {
         let name = &self.name;
         self.server.execute(&format!("SET sql_log_bin=0; DROP DATABASE IF EXISTS {name}"));
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

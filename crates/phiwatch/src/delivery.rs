@@ -72,7 +72,7 @@ impl Delivery {
                 }
                 Ok(_) => retry = RETRY_FIRST,
                 Err(_) if is_over => return,
-                Err(()) => {
+                Err(Wait) => {
                     tokio::time::sleep(retry).await;
                     retry = (retry * 2).min(RETRY_MAX);
                 }
@@ -129,15 +129,10 @@ impl Delivery {
     }
 
     /// Sends one batch. `Ok(n)`: n alerts were settled; `Err`: wait and try again.
-    async fn step(&self, store: &mut Store, name: &str) -> Result<usize, ()> {
-        let batch = match store.undelivered(name, BATCH_MAX) {
-            Ok(batch) => batch,
-            Err(error) => return Err(store_failed(&error)),
-        };
+    async fn step(&self, store: &mut Store, name: &str) -> Result<usize, Wait> {
+        let batch = store.undelivered(name, BATCH_MAX)?;
         let Some(last) = batch.last() else { return Ok(0) };
-        if let Err(error) = store.mark_in_flight(name, last.seq) {
-            return Err(store_failed(&error));
-        }
+        store.mark_in_flight(name, last.seq)?;
         let results = self.sink.deliver(&batch).await;
         self.settle(store, name, &batch, results)
     }
@@ -148,7 +143,7 @@ impl Delivery {
         name: &str,
         batch: &[Outgoing],
         results: Vec<Result<phiwatch_sink::Ack, SinkError>>,
-    ) -> Result<usize, ()> {
+    ) -> Result<usize, Wait> {
         let mut done = Vec::new();
         let mut failure = None;
         for (alert, result) in batch.iter().zip(results) {
@@ -157,14 +152,12 @@ impl Delivery {
                 Err(error) if error.kind() == ErrorKind::TooLarge => {
                     tracing::error!(sink = name, error = %error, uid = alert.uid, "alert put aside");
                     self.metrics.dead_letters(name);
-                    store
-                        .dead_letter(name, alert.seq, &error.to_string())
-                        .map_err(|error| store_failed(&error))?;
+                    store.dead_letter(name, alert.seq, &error.to_string())?;
                 }
                 Err(error) => failure = Some(error),
             }
         }
-        store.mark_delivered(name, &done).map_err(|error| store_failed(&error))?;
+        store.mark_delivered(name, &done)?;
         self.metrics.delivered(name, done.len() as u64);
         let Some(error) = failure else {
             self.metrics.set_sink_up(name, true);
@@ -172,10 +165,16 @@ impl Delivery {
         };
         self.metrics.set_sink_up(name, false);
         tracing::warn!(sink = name, error = %error, "alerts wait in the store");
-        Err(())
+        Err(Wait)
     }
 }
 
-fn store_failed(error: &StoreError) {
-    tracing::error!(error = %error, "delivery cannot use the store, retrying");
+/// Something failed, was logged, and is worth another try later.
+struct Wait;
+
+impl From<StoreError> for Wait {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = %error, "delivery cannot use the store, retrying");
+        Self
+    }
 }

@@ -53,6 +53,7 @@ pub(crate) fn login(config: &Config) -> anyhow::Result<Login> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape of map_err")]
 fn usage(error: SourceError) -> anyhow::Error {
     let what = error.to_string();
     anyhow::Error::new(ConfigError::Value { key: "source", found: "...".into(), expected: what })

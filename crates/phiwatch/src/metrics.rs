@@ -2,7 +2,7 @@
 
 use prometheus::{
     IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::{AtomicU64, GenericCounter},
+    core::{AtomicU64, Collector, GenericCounter},
 };
 
 use crate::pipeline::Pipeline;
@@ -11,24 +11,181 @@ use crate::pipeline::Pipeline;
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
+    pipeline: PipelineMetrics,
+    source: SourceMetrics,
+    store: StoreMetrics,
+    sinks: SinkMetrics,
+}
+
+#[derive(Debug)]
+struct PipelineMetrics {
     events: IntCounter,
     bytes: IntCounter,
     transactions: IntCounter,
     skipped: IntCounter,
     rows: IntCounter,
     statements: IntCounter,
+    tenant_unknown: IntCounter,
+    unverified: IntCounter,
+    late: IntCounter,
+    findings_open: IntGauge,
     gaps: IntCounterVec,
-    alerts: IntCounterVec,
     last_commit: IntGauge,
-    checkpoint: IntGauge,
-    store_errors: IntCounter,
+}
+
+#[derive(Debug)]
+struct SourceMetrics {
     connected: IntGauge,
     caught_up: IntGauge,
     reconnects: IntCounter,
+}
+
+#[derive(Debug)]
+struct StoreMetrics {
+    alerts: IntCounterVec,
+    checkpoint: IntGauge,
+    errors: IntCounter,
+}
+
+#[derive(Debug)]
+struct SinkMetrics {
     delivered: IntCounterVec,
     dead: IntCounterVec,
     waiting: IntGaugeVec,
-    sink_up: IntGaugeVec,
+    up: IntGaugeVec,
+}
+
+/// Makes metrics and registers them.
+struct Registrar<'a>(&'a Registry);
+
+type Made<T> = Result<T, prometheus::Error>;
+
+impl Registrar<'_> {
+    fn keep<T: Collector + Clone + 'static>(&self, metric: T) -> Made<T> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+    fn counter(&self, name: &str, help: &str) -> Made<IntCounter> {
+        self.keep(IntCounter::new(name, help)?)
+    }
+    fn gauge(&self, name: &str, help: &str) -> Made<IntGauge> {
+        self.keep(IntGauge::new(name, help)?)
+    }
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Made<IntCounterVec> {
+        self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Made<IntGaugeVec> {
+        self.keep(IntGaugeVec::new(Opts::new(name, help), labels)?)
+    }
+}
+
+impl PipelineMetrics {
+    fn new(make: &Registrar<'_>) -> Made<Self> {
+        Ok(Self {
+            events: make.counter("phiwatch_binlog_events_total", "Binlog events read.")?,
+            bytes: make.counter("phiwatch_binlog_bytes_total", "Bytes of binlog events read.")?,
+            transactions: make.counter("phiwatch_transactions_total", "Transactions examined.")?,
+            skipped: make.counter(
+                "phiwatch_transactions_skipped_total",
+                "Transactions passed over because an earlier run examined them.",
+            )?,
+            rows: make.counter(
+                "phiwatch_row_changes_total",
+                "Row changes handed to the classifier (tables without any rule left out).",
+            )?,
+            statements: make.counter(
+                "phiwatch_statements_total",
+                "Statements in the log that are not transaction control.",
+            )?,
+            tenant_unknown: make.counter(
+                "phiwatch_tenant_unknown_rows_total",
+                "Row changes whose tenant is not known (yet): no verdict on them.",
+            )?,
+            unverified: make.counter(
+                "phiwatch_unverified_rows_total",
+                "Row changes on which a tenancy invariant could not be judged.",
+            )?,
+            late: make.counter(
+                "phiwatch_late_transactions_total",
+                "Transactions whose commit time lies before that of an earlier one; counted as now.",
+            )?,
+            findings_open: make.gauge("phiwatch_findings_open", "Findings that are not quiet yet.")?,
+            gaps: make.counters(
+                "phiwatch_coverage_gaps_total",
+                "Events, statements or transactions that were not examined, by cause.",
+                &["cause"],
+            )?,
+            last_commit: make.gauge(
+                "phiwatch_last_commit_timestamp_seconds",
+                "Commit time of the last transaction examined, seconds since 1970; time() minus \
+                 it is the lag of a source that is being written to.",
+            )?,
+        })
+    }
+}
+
+impl SourceMetrics {
+    fn new(make: &Registrar<'_>) -> Made<Self> {
+        Ok(Self {
+            connected: make
+                .gauge("phiwatch_source_connected", "1 while the source is connected.")?,
+            caught_up: make.gauge(
+                "phiwatch_source_caught_up",
+                "1 once everything that the server had was examined.",
+            )?,
+            reconnects: make.counter(
+                "phiwatch_source_reconnects_total",
+                "Connections to the source that were lost and made again.",
+            )?,
+        })
+    }
+}
+
+impl StoreMetrics {
+    fn new(make: &Registrar<'_>) -> Made<Self> {
+        Ok(Self {
+            alerts: make.counters(
+                "phiwatch_alerts_total",
+                "States of findings stored for delivery, by rule and severity (1-5).",
+                &["rule", "severity"],
+            )?,
+            checkpoint: make.gauge(
+                "phiwatch_checkpoint_timestamp_seconds",
+                "When the last checkpoint was written, seconds since 1970.",
+            )?,
+            errors: make.counter(
+                "phiwatch_store_errors_total",
+                "Writes to the store that failed and were retried.",
+            )?,
+        })
+    }
+}
+
+impl SinkMetrics {
+    fn new(make: &Registrar<'_>) -> Made<Self> {
+        Ok(Self {
+            delivered: make.counters(
+                "phiwatch_alerts_delivered_total",
+                "Alerts that a sink has acknowledged as durable.",
+                &["sink"],
+            )?,
+            dead: make.counters(
+                "phiwatch_alerts_dead_total",
+                "Alerts that a sink can never take; they stay in the store.",
+                &["sink"],
+            )?,
+            waiting: make.gauges(
+                "phiwatch_outbox_alerts",
+                "Alerts that wait for a sink.",
+                &["sink"],
+            )?,
+            up: make.gauges(
+                "phiwatch_sink_up",
+                "1 if the last delivery or check of the sink succeeded.",
+                &["sink"],
+            )?,
+        })
+    }
 }
 
 impl Metrics {
@@ -36,103 +193,18 @@ impl Metrics {
     ///
     /// # Errors
     /// Only for a name used twice: our own bug.
-    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+    pub(crate) fn new() -> Made<Self> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
-            let metric = IntCounter::new(name, help)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
-        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
-            let metric = IntGauge::new(name, help)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok(metric)
-        };
-        let counters = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
-        let gauges = |name: &str, help: &str, labels: &[&str]| {
-            let metric = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
-        let metrics = Self {
-            events: counter("phiwatch_binlog_events_total", "Binlog events read.")?,
-            bytes: counter("phiwatch_binlog_bytes_total", "Bytes of binlog events read.")?,
-            transactions: counter("phiwatch_transactions_total", "Transactions examined.")?,
-            skipped: counter(
-                "phiwatch_transactions_skipped_total",
-                "Transactions passed over because an earlier run examined them.",
-            )?,
-            rows: counter(
-                "phiwatch_row_changes_total",
-                "Row changes handed to the classifier (tables without any rule left out).",
-            )?,
-            statements: counter(
-                "phiwatch_statements_total",
-                "Statements in the log that are not transaction control.",
-            )?,
-            gaps: counters(
-                "phiwatch_coverage_gaps_total",
-                "Events, statements or transactions that were not examined, by cause.",
-                &["cause"],
-            )?,
-            alerts: counters(
-                "phiwatch_alerts_total",
-                "States of findings stored for delivery, by rule and severity (1-5).",
-                &["rule", "severity"],
-            )?,
-            last_commit: gauge(
-                "phiwatch_last_commit_timestamp_seconds",
-                "Commit time of the last transaction examined, seconds since 1970; time() minus \
-                 it is the lag of a source that is being written to.",
-            )?,
-            checkpoint: gauge(
-                "phiwatch_checkpoint_timestamp_seconds",
-                "When the last checkpoint was written, seconds since 1970.",
-            )?,
-            store_errors: counter(
-                "phiwatch_store_errors_total",
-                "Writes to the store that failed and were retried.",
-            )?,
-            connected: gauge("phiwatch_source_connected", "1 while the source is connected.")?,
-            caught_up: gauge(
-                "phiwatch_source_caught_up",
-                "1 once everything that the server had was examined.",
-            )?,
-            reconnects: counter(
-                "phiwatch_source_reconnects_total",
-                "Connections to the source that were lost and made again.",
-            )?,
-            delivered: counters(
-                "phiwatch_alerts_delivered_total",
-                "Alerts that a sink has acknowledged as durable.",
-                &["sink"],
-            )?,
-            dead: counters(
-                "phiwatch_alerts_dead_total",
-                "Alerts that a sink can never take; they stay in the store.",
-                &["sink"],
-            )?,
-            waiting: gauges("phiwatch_outbox_alerts", "Alerts that wait for a sink.", &["sink"])?,
-            sink_up: gauges(
-                "phiwatch_sink_up",
-                "1 if the last delivery or check of the sink succeeded.",
-                &["sink"],
-            )?,
-            registry,
-        };
-        metrics.info()?;
-        Ok(metrics)
-    }
-
-    fn info(&self) -> Result<(), prometheus::Error> {
-        let info =
-            IntGaugeVec::new(Opts::new("phiwatch_build_info", "1; what runs."), &["version"])?;
+        let make = Registrar(&registry);
+        let info = make.gauges("phiwatch_build_info", "1; what runs.", &["version"])?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        self.registry.register(Box::new(info))
+        Ok(Self {
+            pipeline: PipelineMetrics::new(&make)?,
+            source: SourceMetrics::new(&make)?,
+            store: StoreMetrics::new(&make)?,
+            sinks: SinkMetrics::new(&make)?,
+            registry,
+        })
     }
 
     /// Text exposition (format 0.0.4).
@@ -143,67 +215,73 @@ impl Metrics {
     /// Takes over the pipeline's running totals.
     pub(crate) fn observe(&self, pipeline: &Pipeline) {
         let totals = pipeline.totals();
-        raise(&self.events, totals.events);
-        raise(&self.bytes, totals.bytes);
-        raise(&self.transactions, totals.transactions);
-        raise(&self.skipped, totals.transactions_skipped);
-        raise(&self.rows, totals.rows);
-        raise(&self.statements, totals.statements);
+        raise(&self.pipeline.events, totals.events);
+        raise(&self.pipeline.bytes, totals.bytes);
+        raise(&self.pipeline.transactions, totals.transactions);
+        raise(&self.pipeline.skipped, totals.transactions_skipped);
+        raise(&self.pipeline.rows, totals.rows);
+        raise(&self.pipeline.statements, totals.statements);
+        let counters = pipeline.classifier().counters();
+        raise(&self.pipeline.tenant_unknown, counters.tenant_unknown_rows);
+        raise(&self.pipeline.unverified, counters.unverified.iter().sum());
+        let stats = pipeline.engine().stats();
+        raise(&self.pipeline.late, stats.late);
+        self.pipeline.findings_open.set(i64::try_from(stats.findings_open).unwrap_or(i64::MAX));
         for (cause, count) in &totals.gaps {
-            raise(&self.gaps.with_label_values(&[*cause]), *count);
+            raise(&self.pipeline.gaps.with_label_values(&[*cause]), *count);
         }
-        self.last_commit.set(totals.last_commit_us / 1_000_000);
+        self.pipeline.last_commit.set(totals.last_commit_us / 1_000_000);
     }
 
     pub(crate) fn alert(&self, rule: &str, severity: u8) {
-        self.alerts.with_label_values(&[rule, &severity.to_string()]).inc();
+        self.store.alerts.with_label_values(&[rule, &severity.to_string()]).inc();
     }
 
     pub(crate) fn checkpoint_written(&self, unix_secs: i64) {
-        self.checkpoint.set(unix_secs);
+        self.store.checkpoint.set(unix_secs);
     }
 
     pub(crate) fn store_error(&self) {
-        self.store_errors.inc();
+        self.store.errors.inc();
     }
 
     pub(crate) fn set_connected(&self, is_connected: bool) {
-        self.connected.set(i64::from(is_connected));
+        self.source.connected.set(i64::from(is_connected));
     }
 
     pub(crate) fn set_caught_up(&self) {
-        self.caught_up.set(1);
+        self.source.caught_up.set(1);
     }
 
     pub(crate) fn set_reconnects(&self, count: u64) {
-        raise(&self.reconnects, count);
+        raise(&self.source.reconnects, count);
     }
 
     pub(crate) fn delivered(&self, sink: &str, count: u64) {
-        self.delivered.with_label_values(&[sink]).inc_by(count);
+        self.sinks.delivered.with_label_values(&[sink]).inc_by(count);
     }
 
     pub(crate) fn dead_letters(&self, sink: &str) {
-        self.dead.with_label_values(&[sink]).inc();
+        self.sinks.dead.with_label_values(&[sink]).inc();
     }
 
     pub(crate) fn set_waiting(&self, sink: &str, count: u64) {
-        self.waiting.with_label_values(&[sink]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.sinks.waiting.with_label_values(&[sink]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn set_sink_up(&self, sink: &str, is_up: bool) {
-        self.sink_up.with_label_values(&[sink]).set(i64::from(is_up));
+        self.sinks.up.with_label_values(&[sink]).set(i64::from(is_up));
     }
 
     /// Connected, caught up, sinks reachable.
     pub(crate) fn is_ready(&self, sinks: &[String]) -> Result<(), &'static str> {
-        if self.connected.get() == 0 {
+        if self.source.connected.get() == 0 {
             return Err("the source is not connected");
         }
-        if self.caught_up.get() == 0 {
+        if self.source.caught_up.get() == 0 {
             return Err("not caught up with the source");
         }
-        if sinks.iter().any(|sink| self.sink_up.with_label_values(&[sink.as_str()]).get() == 0) {
+        if sinks.iter().any(|sink| self.sinks.up.with_label_values(&[sink.as_str()]).get() == 0) {
             return Err("a sink is not reachable");
         }
         Ok(())

@@ -192,6 +192,14 @@ impl Pipeline {
         std::mem::take(&mut self.core.produced)
     }
 
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.core.engine
+    }
+
+    pub(crate) fn classifier(&self) -> &Classifier {
+        &self.core.classifier
+    }
+
     pub(crate) fn totals(&self) -> &Totals {
         &self.core.totals
     }

@@ -37,14 +37,17 @@ pub(super) fn run(args: DecodeArgs) -> anyhow::Result<ExitCode> {
     printer.finish()
 }
 
+/// Database, table and kind of change.
+type Counted = (Arc<str>, Arc<str>, &'static str);
+
 /// Prints rows (or counts them), and gaps on stderr.
 struct Printer {
     out: BufWriter<StdoutLock<'static>>,
     line: Vec<u8>,
     file: Arc<str>,
     column_names: ColumnNames,
-    /// Per (database, table, kind), with `--count`.
-    counts: Option<BTreeMap<(Arc<str>, Arc<str>, &'static str), u64>>,
+    /// With `--count`.
+    counts: Option<BTreeMap<Counted, u64>>,
     gaps: u64,
     /// Event whose row did not decode: reported once.
     refused_event: Option<u64>,

@@ -11,7 +11,10 @@ use std::{
 use anyhow::Context;
 use phiwatch_sink::wire::{self, WireContext};
 use phiwatch_source::{FileSource, Source};
-use tokio::sync::Notify;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 
 use super::say;
 use crate::{
@@ -50,8 +53,10 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let shared =
         Arc::new(http::Shared { state_dir: dir.path().to_owned(), metrics, sinks: Vec::new() });
     runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot take SIGTERM")?;
         tokio::select! {
             served = http::serve(listener, shared) => served.context("cannot serve the page"),
+            _ = terminate.recv() => Ok(()),
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
     })?;
