@@ -36,7 +36,7 @@ test: ## everything: checks, unit tests, and tests on real MySQL, MariaDB and Ka
 	$(MAKE) servers
 
 servers: ## the tests that need the servers of deploy/dev/up.sh (they purge logs and kill connections: no others beside them)
-	$(CARGO) test --workspace --test servers -- --test-threads=1
+	$(CARGO) test --workspace --test servers -- --test-threads=1 --nocapture
 
 fixtures: ## record the binlogs of fixtures/ again from real servers
 	deploy/dev/prerequisites.sh servers

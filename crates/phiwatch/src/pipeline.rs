@@ -52,13 +52,11 @@ pub(crate) struct Totals {
     pub transactions: u64,
     pub transactions_skipped: u64,
     pub rows: u64,
-    pub ignored_bytes: u64,
     pub statements: u64,
     /// By `Malformed::label`.
     pub gaps: BTreeMap<&'static str, u64>,
     /// Commit time of the last transaction, µs since 1970.
     pub last_commit_us: i64,
-    pub first_commit_us: i64,
 }
 
 struct Core {
@@ -349,9 +347,6 @@ impl Visitor for Core {
         }
         self.totals.transactions += 1;
         self.totals.last_commit_us = transaction.time.0;
-        if self.totals.first_commit_us == 0 {
-            self.totals.first_commit_us = transaction.time.0;
-        }
         self.classifier.begin(transaction);
         self.engine.begin(transaction);
     }
@@ -366,7 +361,6 @@ impl Visitor for Core {
     }
 
     fn ignored(&mut self, table: &Table, bytes: usize) {
-        self.totals.ignored_bytes += bytes as u64;
         let is_nameless = table.columns.first().is_some_and(|column| column.name.is_none());
         if is_nameless && !self.is_skipping {
             self.nameless_rows(table, bytes);

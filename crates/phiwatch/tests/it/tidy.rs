@@ -49,7 +49,7 @@ fn no_machine_is_named() {
         for (index, line) in text.lines().enumerate() {
             let is_path = |home: &String| {
                 line.match_indices(home.as_str()).any(|(at, _)| {
-                    // A part of a longer path (`$PHIWATCH_DEV_HOME/root/x`) is no machine's place.
+                    // A part of a longer path, as below a variable, is no machine's place.
                     let before = line.get(..at).and_then(|text| text.chars().next_back());
                     !before
                         .is_some_and(|letter| letter.is_alphanumeric() || "}_-./".contains(letter))
