@@ -41,7 +41,7 @@ pub struct OracleRow {
 pub fn read(name: &str) -> Vec<OracleRow> {
     let path = types().join(name.replace(".binlog", ".mysqlbinlog.txt.gz"));
     let mut text = Vec::new();
-    GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_end(&mut text).unwrap();
+    GzDecoder::new(&*std::fs::read(path).unwrap()).read_to_end(&mut text).unwrap();
     let mut rows: Vec<OracleRow> = Vec::new();
     let mut place = Place::default();
     let mut is_used = false;
