@@ -431,7 +431,7 @@ impl Decoder {
         }
         self.format = format;
         let file = self.file.clone();
-        visitor.file(&file, &self.format.server_version);
+        visitor.file(&file, context.header.server_id, &self.format.server_version);
         Ok(Seen::FormatDescription)
     }
 }

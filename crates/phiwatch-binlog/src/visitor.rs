@@ -42,9 +42,10 @@ pub trait Visitor {
         None
     }
 
-    /// A binlog file begins (format description read) or goes on after a reconnect.
-    fn file(&mut self, name: &Arc<str>, server_version: &str) {
-        let _unused = (name, server_version);
+    /// A binlog file begins (format description read) or goes on after a reconnect. `server_id`
+    /// is that of the server that wrote it.
+    fn file(&mut self, name: &Arc<str>, server_id: u32, server_version: &str) {
+        let _unused = (name, server_id, server_version);
     }
 
     /// A file's head says which transactions came before it (MySQL PREVIOUS_GTIDS, MariaDB

@@ -44,6 +44,7 @@ fn print(mut source: impl Source) -> Result<(), Box<dyn Error>> {
     while let Some(batch) = source.next_batch()? {
         for item in &batch.items {
             match item {
+                Item::Server { name, version } => println!("server {name}, version {version}"),
                 Item::File { name, offset } => {
                     file = name.to_string();
                     println!("{name} {offset} file");

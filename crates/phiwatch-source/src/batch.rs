@@ -17,6 +17,13 @@ pub struct Batch {
 /// One item of a [`Batch`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
+    /// A live source has (re)connected: what follows comes from this server.
+    Server {
+        /// `server_uuid`; MariaDB: `server_id`. To be kept with a checkpoint.
+        name: Arc<str>,
+        /// As the server says it at login.
+        version: Arc<str>,
+    },
     /// A file begins, or goes on after a (re)connection, at `offset`: the decoder forgets its
     /// table maps and any open transaction.
     File {

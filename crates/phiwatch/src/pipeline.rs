@@ -128,11 +128,6 @@ impl Pipeline {
         self.core.position = position;
     }
 
-    /// Names the server that is read, for the checkpoint.
-    pub(crate) fn set_server(&mut self, server: String) {
-        self.core.server = server;
-    }
-
     /// Column names for tables whose maps carry none.
     pub(crate) fn set_column_names(&mut self, names: ColumnNames) {
         self.core.column_names = names;
@@ -159,6 +154,7 @@ impl Pipeline {
     pub(crate) fn feed(&mut self, batch: &Batch) {
         for item in &batch.items {
             match item {
+                Item::Server { name, .. } => self.core.server = name.to_string(),
                 Item::File { name, offset } => {
                     self.decoder.start_file(name);
                     self.core.file_starts(name, *offset);

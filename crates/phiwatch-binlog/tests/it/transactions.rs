@@ -34,7 +34,7 @@ impl Visitor for Log {
             if table.name.starts_with("ignored") { Projection::Ignore } else { Projection::All };
         Plan { projection, handle: 0 }
     }
-    fn file(&mut self, name: &std::sync::Arc<str>, _: &str) {
+    fn file(&mut self, name: &std::sync::Arc<str>, _: u32, _: &str) {
         self.word(&format!("file:{name}"));
     }
     fn begin(&mut self, transaction: &Transaction) {

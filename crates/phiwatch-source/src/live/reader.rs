@@ -61,6 +61,11 @@ pub(crate) struct Reader {
     is_settled: bool,
 }
 
+/// Tells whom the next items come from: in the stream, so that it is said of the right ones.
+fn server_item(connection: &Connection, identity: &Identity) -> Item {
+    Item::Server { name: Arc::from(&*identity.name), version: Arc::from(connection.version()) }
+}
+
 impl Reader {
     /// Makes the first connection.
     pub(crate) async fn start(
@@ -86,6 +91,7 @@ impl Reader {
         let mut tracker = Tracker::new(resume);
         tracker.reconnect(&dump);
         let mut batch = Batch::default();
+        batch.items.push(server_item(&connection, &identity));
         batch.items.extend(purged.map(|missing| Item::Purged { missing }));
         let server = identity.name.clone();
         let reader = Self {
@@ -202,6 +208,7 @@ impl Reader {
             self.tracker.set_done(done);
         }
         self.tracker.reconnect(&dump);
+        self.batch.items.push(server_item(&connection, &identity));
         self.batch.items.extend(purged.map(|missing| Item::Purged { missing }));
         self.connection = connection;
         self.first = first;

@@ -28,9 +28,10 @@ fn read(mut source: impl Source) -> Result<Read, SourceError> {
                     read.events.push((offset, batch.bytes[range].to_vec()));
                 }
                 Item::Damage { offset, bytes, cause } => read.damage.push((offset, bytes, cause)),
-                Item::Purged { .. } | Item::Executed { .. } | Item::CaughtUp => {
-                    panic!("not from files")
-                }
+                Item::Server { .. }
+                | Item::Purged { .. }
+                | Item::Executed { .. }
+                | Item::CaughtUp => panic!("not from files"),
             }
         }
     }

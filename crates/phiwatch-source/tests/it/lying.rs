@@ -268,15 +268,18 @@ async fn mariadb_logins_are_answered() {
     }
 }
 
-/// Reads what a server's dump gives, to the first `wanted` items or the error; without the
-/// transactions that are told as done at the start.
+/// Reads what a server's dump gives, to the first `wanted` items or the error; without what
+/// is told of the server and of the transactions done before.
 async fn items(config: LiveConfig, wanted: usize) -> Result<Vec<Item>, SourceError> {
     let mut source = LiveSource::connect(config).await?;
     let mut items = Vec::new();
     while items.len() < wanted {
         match tokio::task::block_in_place(|| source.next_batch())? {
             Some(batch) => items.extend(
-                batch.items.into_iter().filter(|item| !matches!(item, Item::Executed { .. })),
+                batch
+                    .items
+                    .into_iter()
+                    .filter(|item| !matches!(item, Item::Server { .. } | Item::Executed { .. })),
             ),
             None => break,
         }

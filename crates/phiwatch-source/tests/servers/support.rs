@@ -182,7 +182,7 @@ impl Seen {
                 }
                 Item::Damage { bytes, .. } => self.damage.push(*bytes),
                 Item::Purged { missing } => self.purged.push(missing.clone()),
-                Item::Executed { .. } => {}
+                Item::Server { .. } | Item::Executed { .. } => {}
                 Item::CaughtUp => self.caught_up += 1,
             }
         }

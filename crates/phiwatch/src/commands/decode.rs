@@ -93,7 +93,7 @@ impl Printer {
                     self.gaps += 1;
                     say(&format!("purged on the server before it was read: {missing}"));
                 }
-                Item::Executed { .. } | Item::CaughtUp => {}
+                Item::Server { .. } | Item::Executed { .. } | Item::CaughtUp => {}
             }
             if let Some(failure) = self.failure.take() {
                 return Err(failure);

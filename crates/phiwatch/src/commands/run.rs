@@ -251,11 +251,10 @@ impl Follow {
         Ok(produced.caught_up)
     }
 
-    fn show(&mut self, handle: &LiveHandle) {
+    fn show(&self, handle: &LiveHandle) {
         let status = handle.status();
         self.output.metrics.set_connected(status.is_connected);
         self.output.metrics.set_reconnects(status.reconnects);
-        self.pipeline.set_server(status.server_name);
     }
 
     /// The last checkpoint. Within a transaction there is none: the previous one stands.
