@@ -93,6 +93,9 @@ impl Visitor for Pipeline {
         self.classifier.begin(transaction);
         self.engine.begin(transaction);
     }
+    fn prepares(&mut self, transaction: &Transaction) {
+        self.classifier.prepares(transaction);
+    }
     fn row(&mut self, transaction: &Transaction, change: &RowChange<'_>) {
         self.classifier.row(transaction, change, &mut self.observations);
         self.push();
@@ -103,7 +106,9 @@ impl Visitor for Pipeline {
     }
     fn end(&mut self, transaction: &Transaction, end: &End, _: &BinlogPosition) {
         self.is_open = false;
-        self.classifier.end(transaction, end);
+        for gap in self.classifier.end(transaction, end) {
+            self.engine.gap(&gap, &mut self.alerts);
+        }
         self.engine.end(transaction, end, &mut self.alerts);
         if self.restarts {
             let saved = self.engine.checkpoint();

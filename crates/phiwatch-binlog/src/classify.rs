@@ -19,6 +19,8 @@ pub(crate) enum Classified {
     /// Nothing but comments.
     Nothing,
     Begin,
+    /// XA START.
+    XaStart,
     Commit,
     Rollback,
     /// Savepoints and XA END: inside a transaction, without effect on its bounds.
@@ -121,7 +123,7 @@ impl Parser<'_> {
     fn xa(&mut self) -> Option<Classified> {
         let verb = self.tokens.next()?;
         if verb.is_any(&["START", "BEGIN"]) {
-            return Some(Classified::Begin);
+            return Some(Classified::XaStart);
         }
         if verb.is_any(&["END", "PREPARE", "RECOVER"]) {
             return Some(Classified::Inner);

@@ -165,7 +165,7 @@ fn transaction_control_is_no_statement() {
     assert_eq!(control("rollback work"), Classified::Rollback);
     assert_eq!(control("ROLLBACK TO `s`"), Classified::Inner);
     assert_eq!(control("SAVEPOINT `s`"), Classified::Inner);
-    assert_eq!(control("XA START X'7831',X'71',7"), Classified::Begin);
+    assert_eq!(control("XA START X'7831',X'71',7"), Classified::XaStart);
     assert_eq!(control("XA END X'7831',X'71',7"), Classified::Inner);
     assert_eq!(control("XA COMMIT X'7831',X'71',7"), Classified::XaCommit(name()));
     assert_eq!(control("XA ROLLBACK 'x1','q',7"), Classified::XaRollback(name()));

@@ -113,6 +113,15 @@ pub enum Malformed {
         /// The server's error number.
         error_code: u16,
     },
+    /// An XA transaction was committed whose rows came before what was read.
+    #[error("an XA transaction was committed whose rows were prepared before what was read")]
+    PreparedUnknown,
+    /// More is prepared and not yet committed than is held: what is dropped is not judged, even if
+    /// it is committed.
+    #[error(
+        "more XA transactions are prepared than are held, this one's commit will not be judged"
+    )]
+    PreparedOverBound,
     /// The source itself lost events.
     #[error("incident {code}: the source lost events")]
     Incident {
@@ -149,6 +158,8 @@ impl Malformed {
             Self::Compression(_) => "compression",
             Self::StatementFormat => "statement_format",
             Self::PartialStatement { .. } => "partial_statement",
+            Self::PreparedUnknown => "prepared_unknown",
+            Self::PreparedOverBound => "prepared_over_bound",
             Self::Incident { .. } => "incident",
             Self::Encrypted => "encrypted",
             Self::NotBinlog => "not_binlog",

@@ -19,6 +19,8 @@ pub(crate) struct GtidEvent {
     pub(crate) thread: Option<u32>,
     /// MariaDB: it takes the place of BEGIN.
     pub(crate) begins_group: bool,
+    /// MariaDB: it takes the place of XA START.
+    pub(crate) is_prepared: bool,
 }
 
 /// GTID_LOG_EVENT and ANONYMOUS_GTID_LOG_EVENT, as long as 5.6, 5.7 and 8.0 write them.
@@ -111,18 +113,20 @@ fn read_tag(reader: &mut Reader<'_>) -> Result<String, Malformed> {
 pub(crate) fn mariadb(body: &[u8], server_id: u32) -> Result<GtidEvent, Malformed> {
     const STANDALONE: u8 = 1;
     const GROUP_COMMIT_ID: u8 = 2;
-    const XA: u8 = 64 | 128;
+    const PREPARED_XA: u8 = 64;
+    const COMPLETED_XA: u8 = 128;
     let mut reader = Reader::new(body);
     let sequence = reader.u64("sequence number")?;
     let domain = reader.u32("replication domain")?;
     let flags = reader.u8("GTID flags")?;
     let gtid = Some(Gtid::MariaDb { domain, server_id, sequence });
     let begins_group = flags & STANDALONE == 0;
-    let mut event = GtidEvent { gtid, begins_group, ..GtidEvent::default() };
+    let is_prepared = flags & PREPARED_XA != 0;
+    let mut event = GtidEvent { gtid, begins_group, is_prepared, ..GtidEvent::default() };
     if flags & GROUP_COMMIT_ID != 0 {
         reader.u64("group commit id")?;
     }
-    if flags & XA != 0 {
+    if flags & (PREPARED_XA | COMPLETED_XA) != 0 {
         reader.u32("XA format id")?;
         let sizes = [reader.u8("XA name length")?, reader.u8("XA name length")?];
         reader.take(usize::from(sizes[0]).saturating_add(sizes[1].into()), "XA name")?;

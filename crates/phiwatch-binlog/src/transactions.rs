@@ -99,6 +99,9 @@ impl Decoder {
             thread: event.thread,
         };
         visitor.begin(&transaction);
+        if event.is_prepared {
+            visitor.prepares(&transaction);
+        }
         self.open = Some(Open {
             transaction,
             in_group: event.begins_group,
@@ -193,6 +196,12 @@ impl Decoder {
             // MariaDB has no BEGIN: such a statement may be the first to name the thread.
             Classified::Inner => self.learn_thread(event.thread),
             Classified::Begin => self.begin_group(context, event.thread, visitor),
+            Classified::XaStart => {
+                self.begin_group(context, event.thread, visitor);
+                if let Some(open) = &self.open {
+                    visitor.prepares(&open.transaction);
+                }
+            }
             Classified::Commit => self.end(context, &End::Commit, visitor),
             Classified::Rollback => self.end(context, &End::Rollback, visitor),
             Classified::XaCommit(xid) => {

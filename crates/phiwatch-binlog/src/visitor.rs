@@ -57,6 +57,13 @@ pub trait Visitor {
     /// A transaction begins. `thread` may still be unknown and come with its BEGIN.
     fn begin(&mut self, transaction: &Transaction);
 
+    /// XA: the transaction that has begun will be prepared, so its rows take effect only at the
+    /// commit of the same name ([`End::XaCommit`]), which may be far away or never come. Told
+    /// before its rows; committed in one phase it ends as [`End::Commit`] all the same.
+    fn prepares(&mut self, transaction: &Transaction) {
+        let _unused = transaction;
+    }
+
     /// One row change.
     fn row(&mut self, transaction: &Transaction, change: &RowChange<'_>);
 

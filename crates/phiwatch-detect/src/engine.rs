@@ -1,7 +1,5 @@
 //! The engine: transactions in, alerts out.
 
-use std::collections::BTreeMap;
-
 use phiwatch_binlog::{BinlogPosition, End, EventTime, Gap, Malformed, Transaction};
 use phiwatch_magento::{Observation, Tenant};
 
@@ -17,10 +15,11 @@ use crate::{
 };
 
 /// Version of the checkpoint's format.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const MAGIC: &[u8; 4] = b"PHWD";
-/// Prepared XA transactions held; over it the oldest is forgotten (and counted).
-const PREPARED_MAX: usize = 64;
+/// What prepared XA transactions may take, bytes, estimated; over it the oldest are forgotten, with
+/// a gap each.
+const PREPARED_BYTES_MAX: usize = 16 << 20;
 
 /// A deterministic state machine: observations of committed transactions to alerts.
 ///
@@ -41,9 +40,8 @@ struct Memory {
     now: EventTime,
     /// Server id last seen: the source's identity where a gap has no transaction.
     server_id: u32,
-    prepared: BTreeMap<String, Summary>,
-    /// Xids in the order of their PREPARE.
-    prepared_order: Vec<String>,
+    /// Xid and what the transaction did, in the order of their PREPARE.
+    prepared: Vec<(String, Summary)>,
     findings: Findings,
     rules: Rules,
     volumes: Volumes,
@@ -56,8 +54,7 @@ impl Engine {
         let memory = Memory {
             now: EventTime(i64::MIN),
             server_id: 0,
-            prepared: BTreeMap::new(),
-            prepared_order: Vec::new(),
+            prepared: Vec::new(),
             findings: Findings::default(),
             rules: Rules::default(),
             volumes: Volumes::default(),
@@ -82,8 +79,11 @@ impl Engine {
         }
     }
 
-    /// The transaction's end. Alerts that it decides, and those due before it, are appended.
-    pub fn end(&mut self, transaction: &Transaction, end: &End, out: &mut Vec<Alert>) {
+    /// The transaction's end. Alerts that it decides, and those due before it, are appended. Gives
+    /// what it leaves unexamined, for the record (the alerts are told already): XA transactions
+    /// whose rows were not seen before their commit, and prepared ones there is no room for.
+    pub fn end(&mut self, transaction: &Transaction, end: &End, out: &mut Vec<Alert>) -> Vec<Gap> {
+        let mut gaps = Vec::new();
         let origin = Origin::of(transaction);
         let current = self.current.take().map(|(summary, _)| summary);
         let mut summary = current.unwrap_or_else(|| Summary::new(origin.clone()));
@@ -98,13 +98,14 @@ impl Engine {
             }
             End::XaPrepared(xid) => {
                 self.tick(transaction.time, out);
-                self.prepare(&xid.0, summary);
+                gaps = self.prepare(&xid.0, summary);
             }
             End::XaCommit(xid) => match self.unprepare(&xid.0) {
                 Some(summary) => self.commit(&summary, transaction.time, out),
                 None => {
                     self.stats.prepared_unknown += 1;
                     self.tick(transaction.time, out);
+                    gaps.push(gap_of(&summary.origin, Malformed::PreparedUnknown));
                 }
             },
             End::XaRollback(xid) => {
@@ -113,8 +114,12 @@ impl Engine {
                 self.tick(transaction.time, out);
             }
         }
+        for gap in &gaps {
+            self.gap(gap, out);
+        }
         self.stats.prepared = self.memory.prepared.len() as u64;
         self.stats.findings_open = self.memory.findings.len() as u64;
+        gaps
     }
 
     /// Something was not read: a `coverage-gap`, one finding per kind of cause and file.
@@ -232,20 +237,25 @@ impl Engine {
         }
     }
 
-    fn prepare(&mut self, xid: &str, summary: Summary) {
+    /// Holds a prepared transaction; gives those that there is no room for.
+    fn prepare(&mut self, xid: &str, summary: Summary) -> Vec<Gap> {
         self.unprepare(xid);
-        if self.memory.prepared_order.len() >= PREPARED_MAX {
-            let oldest = self.memory.prepared_order.remove(0);
-            self.memory.prepared.remove(&oldest);
+        let held = &mut self.memory.prepared;
+        held.push((xid.to_owned(), summary));
+        let mut bytes: usize = held.iter().map(|(xid, summary)| xid.len() + summary.bytes()).sum();
+        let mut gaps = Vec::new();
+        while bytes > PREPARED_BYTES_MAX && !held.is_empty() {
+            let (xid, oldest) = held.remove(0);
+            bytes = bytes.saturating_sub(xid.len() + oldest.bytes());
             self.stats.prepared_evicted += 1;
+            gaps.push(gap_of(&oldest.origin, Malformed::PreparedOverBound));
         }
-        self.memory.prepared.insert(xid.to_owned(), summary);
-        self.memory.prepared_order.push(xid.to_owned());
+        gaps
     }
 
     fn unprepare(&mut self, xid: &str) -> Option<Summary> {
-        self.memory.prepared_order.retain(|held| held != xid);
-        self.memory.prepared.remove(xid)
+        let at = self.memory.prepared.iter().position(|(held, _)| held == xid)?;
+        Some(self.memory.prepared.remove(at).1)
     }
 
     fn tell_gap(
@@ -281,6 +291,10 @@ impl Engine {
     }
 }
 
+fn gap_of(origin: &Origin, cause: Malformed) -> Gap {
+    Gap { at: origin.start.clone(), bytes: 0, gtid: origin.gtid.clone(), table: None, cause }
+}
+
 /// One signal per (rule, key): the strongest, the first of equals; in the order they came.
 fn strongest(signals: Vec<Signal>) -> Vec<Signal> {
     let mut kept: Vec<Signal> = Vec::with_capacity(signals.len());
@@ -300,4 +314,4 @@ fn strongest(signals: Vec<Signal>) -> Vec<Signal> {
     kept
 }
 
-state_struct!(Memory { now, server_id, prepared, prepared_order, findings, rules, volumes });
+state_struct!(Memory { now, server_id, prepared, findings, rules, volumes });

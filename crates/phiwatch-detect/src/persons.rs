@@ -207,6 +207,13 @@ impl Persons {
         self.exact.len()
     }
 
+    /// Memory that they take, bytes, estimated.
+    pub(crate) fn bytes(&self) -> usize {
+        // A node of the tree holds 5 to 11 tokens.
+        let sketches = self.sketches.as_ref().map_or(0, Vec::len);
+        self.exact.len() * 48 + sketches * REGISTERS
+    }
+
     /// Counts a person; `exact_max` is how many tokens may be held before estimating.
     pub(crate) fn insert(&mut self, subject: Subject, kinds: Kinds, exact_max: usize) {
         if self.sketches.is_none() {

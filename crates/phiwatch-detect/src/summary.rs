@@ -469,6 +469,20 @@ impl Summary {
         }
     }
 
+    /// Memory that it takes, bytes, estimated from above.
+    pub(crate) fn bytes(&self) -> usize {
+        const EACH: usize = 256;
+        let persons: usize = self.groups.iter().map(|group| group.persons.bytes()).sum();
+        let lists = self.tallies.len()
+            + self.groups.len()
+            + self.cross.len()
+            + self.copies.len()
+            + self.notes.len()
+            + 4;
+        // A change of a role's permissions is short, and there are hundreds of them.
+        persons + lists * EACH + self.accounts.len() * 96
+    }
+
     /// Persons of one tenant, or of all.
     pub(crate) fn subjects(&self, scope: &Scope) -> (u64, bool) {
         let mut sum = (0u64, true);

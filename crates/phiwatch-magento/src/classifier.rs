@@ -14,7 +14,7 @@ use std::{
 };
 
 use phiwatch_binlog::{
-    Column, End, Op, Plan, Projection, RowChange, Statement, Table, Transaction,
+    Column, End, Gap, Malformed, Op, Plan, Projection, RowChange, Statement, Table, Transaction,
 };
 
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     control::Control,
     emit::Emit,
     invariants,
+    journal::{LESSONS_MAX, Lesson, Prepared},
     map::{NO_CUSTOMER, Owner},
     row::{Field, Row, Slot},
     shop::{Shop, Site, narrow, site_of_website_column},
@@ -59,7 +60,7 @@ impl Shops {
         self.index(database, settings).map(|at| &mut self.list[at])
     }
 
-    fn index(&mut self, database: &str, settings: &Settings) -> Option<usize> {
+    pub(crate) fn index(&mut self, database: &str, settings: &Settings) -> Option<usize> {
         if let Some(at) = self.by_name.get(database) {
             return Some(*at);
         }
@@ -87,6 +88,8 @@ pub struct Classifier {
     /// Catalogue tables whose columns have no names.
     names_missing: BTreeSet<(Arc<str>, Arc<str>)>,
     absent: BTreeSet<(Arc<str>, String)>,
+    /// What prepared XA transactions taught, in the order of their PREPARE.
+    pub(crate) prepared: Vec<Prepared>,
     nothing: Arc<TableInfo>,
     counters: Counters,
 }
@@ -111,6 +114,7 @@ impl Classifier {
             bound: BTreeMap::new(),
             names_missing: BTreeSet::new(),
             absent: BTreeSet::new(),
+            prepared: Vec::new(),
             nothing: Arc::new(nothing),
             counters: Counters::default(),
         }
@@ -293,12 +297,80 @@ impl Classifier {
         judge.run();
     }
 
-    /// A transaction, or a piece of it, ended.
-    pub fn end(&mut self, _transaction: &Transaction, end: &End) {
-        let committed = matches!(end, End::Commit | End::XaPrepared(_) | End::XaCommit(_));
-        for shop in &mut self.shops.list {
-            shop.end(committed);
+    /// The transaction that has begun will be prepared (XA).
+    pub fn prepares(&mut self, _transaction: &Transaction) {
+        self.shops.list.iter_mut().for_each(Shop::prepares);
+    }
+
+    /// A transaction, or a piece of it, ended. What its rows taught is kept at a commit and waits
+    /// at a PREPARE. Gives the transactions whose lessons there is no room for: ids that only
+    /// they name stay unknown.
+    pub fn end(&mut self, transaction: &Transaction, end: &End) -> Vec<Gap> {
+        match end {
+            End::Commit => self.shops.list.iter_mut().for_each(Shop::commit),
+            End::Rollback | End::Torn => drop(self.undo()),
+            End::XaPrepared(xid) => return self.prepared(transaction, &xid.0),
+            End::XaCommit(xid) => {
+                self.shops.list.iter_mut().for_each(Shop::commit);
+                let ids_max = self.settings.limits.ids_max;
+                for (at, lesson) in self.unprepare(&xid.0) {
+                    if let Some(shop) = self.shops.list.get_mut(at) {
+                        shop.apply(lesson, ids_max);
+                    }
+                }
+            }
+            End::XaRollback(xid) => {
+                drop(self.undo());
+                drop(self.unprepare(&xid.0));
+            }
         }
+        Vec::new()
+    }
+
+    /// Takes back what the open transaction taught; whether there was more of it.
+    fn undo(&mut self) -> (Vec<(usize, Lesson)>, bool) {
+        let ids_max = self.settings.limits.ids_max;
+        let mut all = Vec::new();
+        let mut is_cut = false;
+        for (at, shop) in self.shops.list.iter_mut().enumerate() {
+            let (lessons, is_its_cut) = shop.undo(ids_max);
+            is_cut |= is_its_cut;
+            all.extend(lessons.into_iter().map(|lesson| (at, lesson)));
+        }
+        (all, is_cut)
+    }
+
+    fn prepared(&mut self, transaction: &Transaction, xid: &str) -> Vec<Gap> {
+        let (lessons, is_cut) = self.undo();
+        drop(self.unprepare(xid));
+        let mut gaps = Vec::new();
+        let mut gap = |prepared: &Prepared| {
+            gaps.push(Gap {
+                at: prepared.at.clone(),
+                bytes: 0,
+                gtid: prepared.gtid.clone(),
+                table: None,
+                cause: Malformed::PreparedOverBound,
+            });
+        };
+        let (at, gtid) = (transaction.start.clone(), transaction.gtid.clone());
+        let new = Prepared { xid: xid.to_owned(), at, gtid, lessons };
+        if is_cut {
+            gap(&new);
+        }
+        if !new.lessons.is_empty() {
+            self.prepared.push(new);
+        }
+        let held = |all: &[Prepared]| all.iter().map(|one| one.lessons.len()).sum::<usize>();
+        while held(&self.prepared) > LESSONS_MAX {
+            gap(&self.prepared.remove(0));
+        }
+        gaps
+    }
+
+    fn unprepare(&mut self, xid: &str) -> Vec<(usize, Lesson)> {
+        let found = self.prepared.iter().position(|prepared| prepared.xid == xid);
+        found.map(|at| self.prepared.remove(at).lessons).unwrap_or_default()
     }
 }
 
@@ -469,8 +541,8 @@ impl Work<'_> {
             self.shop.keep(entity, id);
         }
         if owner.is_some_and(|owner| known != Some(owner)) {
-            let owner = owner.unwrap_or(Owner::UNKNOWN);
-            self.shop.learn(entity, id, owner, self.settings.limits.ids_max);
+            let lesson = Lesson::Owner { entity, id, owner };
+            self.shop.take(lesson, self.settings.limits.ids_max);
         }
     }
 

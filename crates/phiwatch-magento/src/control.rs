@@ -14,9 +14,10 @@ use crate::{
     catalog::{Rule, Weaker},
     emit::Emit,
     export,
+    journal::Lesson,
     row::{Field, Row, Slot},
     setting,
-    shop::{REMEMBERED_MAX, Shop},
+    shop::Shop,
     token,
 };
 
@@ -103,6 +104,10 @@ impl Control<'_, '_> {
         self.row.op == Op::Update && self.row.is_written(self.slot(n))
     }
 
+    fn take(&mut self, lesson: Lesson) {
+        self.shop.take(lesson, self.settings.limits.ids_max);
+    }
+
     fn account(&mut self, change: AccountChange) {
         self.emit.fact(Fact::Account(change));
     }
@@ -142,7 +147,7 @@ impl Control<'_, '_> {
             Op::Delete => {
                 let of = website.map(|website| format!(" of website {website}"));
                 self.remap(format!("store {id}{} removed", of.unwrap_or_default()));
-                self.shop.stores.remove(&id);
+                self.take(Lesson::Store { store: id, website: None });
             }
             Op::Create | Op::Update => {
                 let known = self.shop.stores.get(&id).copied();
@@ -152,8 +157,8 @@ impl Control<'_, '_> {
                 {
                     self.remap(format!("store {id} from website {from} to website {to}"));
                 }
-                if let Some(website) = website {
-                    self.shop.stores.insert(id, website);
+                if website.is_some() {
+                    self.take(Lesson::Store { store: id, website });
                 }
             }
         }
@@ -213,7 +218,7 @@ impl Control<'_, '_> {
 
     fn share_scope(&mut self, is_shared: bool) {
         let was = self.shop.is_shared.unwrap_or(false);
-        self.shop.is_shared = Some(is_shared);
+        self.take(Lesson::Shared(Some(is_shared)));
         if was != is_shared {
             let scope = if is_shared { "all websites" } else { "one website each" };
             self.remap(format!("customer accounts belong to {scope}"));
@@ -332,8 +337,8 @@ impl Control<'_, '_> {
     fn entity_type(&mut self) {
         let (Some(id), Some(code)) = (self.now(0).key(), self.text(1)) else { return };
         match code.as_str() {
-            "customer" => self.shop.entity_types[0] = Some(id),
-            "customer_address" => self.shop.entity_types[1] = Some(id),
+            "customer" => self.take(Lesson::EntityType { place: 0, id: Some(id) }),
+            "customer_address" => self.take(Lesson::EntityType { place: 1, id: Some(id) }),
             _ => {}
         }
     }
@@ -364,10 +369,7 @@ impl Control<'_, '_> {
         let request = export::request(&body);
         let entity = self.catalog.export_entity(&request.entity);
         let message_id = self.number(0);
-        self.shop.exports.insert(message_id);
-        if self.shop.exports.len() > REMEMBERED_MAX {
-            self.shop.exports.pop_first();
-        }
+        self.take(Lesson::Export { message: message_id, is_open: true });
         let is_filtered = request.is_filtered;
         self.emit.fact(Fact::ExportQueued { message_id, entity, is_filtered });
     }
@@ -379,7 +381,7 @@ impl Control<'_, '_> {
             return;
         }
         if self.row.op == Op::Delete {
-            self.shop.exports.remove(&message_id);
+            self.take(Lesson::Export { message: message_id, is_open: false });
         } else if self.row.is_written(self.slot(1)) {
             let status = u8::try_from(self.number(1)).unwrap_or(u8::MAX);
             self.emit.fact(Fact::ExportStatus { message_id, status });

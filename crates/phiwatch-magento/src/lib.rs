@@ -17,6 +17,7 @@ mod counters;
 mod emit;
 mod export;
 mod invariants;
+mod journal;
 mod learn;
 mod map;
 mod observation;

@@ -1,7 +1,8 @@
 //! Learned maps to bytes and back, for checkpoints.
 //!
-//! Format: `PWM`, a version byte, then per database in order of names its parts; numbers are
-//! LEB128, ids are differences to the one before.
+//! Format: `PWM`, a version byte, then per database in order of names its parts, then what prepared
+//! XA transactions taught; numbers are LEB128, ids are differences to the one before. Version 1
+//! had no prepared transactions.
 //!
 //! # Invariants
 //! - Same state, same bytes. Bytes of another version or damaged ones are refused whole: the state
@@ -10,15 +11,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use phiwatch_binlog::{BinlogPosition, Gtid};
+
 use crate::{
     Classifier,
     catalog::Entity,
+    journal::{Lesson, Prepared},
     map::Owner,
     shop::{REMEMBERED_MAX, Shop},
 };
 
 const MAGIC: &[u8; 3] = b"PWM";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Saved state that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +50,15 @@ impl Classifier {
         let mut shops: Vec<&Shop> = self.shops.list.iter().collect();
         shops.sort_by(|a, b| a.database.cmp(&b.database));
         number(&mut out, shops.len() as u64);
-        for shop in shops {
+        for shop in &shops {
             save_shop(&mut out, shop);
+        }
+        number(&mut out, self.prepared.len() as u64);
+        for prepared in &self.prepared {
+            save_prepared(&mut out, prepared, |at| {
+                let database = &self.shops.list[at].database;
+                shops.iter().position(|shop| shop.database == *database).unwrap_or(0)
+            });
         }
         out
     }
@@ -69,15 +80,28 @@ impl Classifier {
         for _ in 0..input.number()? {
             shops.push(self.restore_shop(&mut input)?);
         }
+        let mut prepared = Vec::new();
+        for _ in 0..input.number()? {
+            prepared.push(restore_prepared(&mut input, shops.len())?);
+        }
         if input.at != bytes.len() {
             return Err(RestoreError::Damaged { at: input.at });
         }
+        // Where each shop of the saved state stands now; none at the limit.
+        let mut places = Vec::new();
         for shop in shops {
-            let database = Arc::clone(&shop.database);
-            if let Some(known) = self.shops.open(&database, &self.settings) {
-                *known = shop;
+            let place = self.shops.index(&shop.database, &self.settings);
+            if let Some(at) = place {
+                self.shops.list[at] = shop;
             }
+            places.push(place);
         }
+        for one in &mut prepared {
+            one.lessons = (one.lessons.iter())
+                .filter_map(|(at, lesson)| Some(((*places.get(*at)?)?, *lesson)))
+                .collect();
+        }
+        self.prepared = prepared;
         Ok(())
     }
 
@@ -125,9 +149,7 @@ impl Classifier {
         for _ in 0..input.number()? {
             let at = input.at;
             id = id.checked_add(input.small()?).ok_or(RestoreError::Damaged { at })?;
-            let customer = input.small()?.wrapping_sub(1);
-            let (store, website) = (input.site()?, input.site()?);
-            let owner = Owner { customer, store, website };
+            let owner = input.owner()?;
             shop.learn(entity, id, owner, self.settings.limits.ids_max);
         }
         Ok(())
@@ -166,12 +188,106 @@ fn save_shop(out: &mut Vec<u8>, shop: &Shop) {
         for (id, owner) in owners.iter() {
             number(out, u64::from(id - last));
             last = id;
-            // Shifted by one, so that "not known" (the largest value) takes one byte.
-            number(out, u64::from(owner.customer.wrapping_add(1)));
-            number(out, u64::from(owner.store.wrapping_add(1)));
-            number(out, u64::from(owner.website.wrapping_add(1)));
+            save_owner(out, owner);
         }
     }
+}
+
+fn save_prepared(out: &mut Vec<u8>, prepared: &Prepared, place: impl Fn(usize) -> usize) {
+    text(out, &prepared.xid);
+    text(out, &prepared.at.file);
+    number(out, prepared.at.offset);
+    text(out, &prepared.gtid.as_ref().map(ToString::to_string).unwrap_or_default());
+    number(out, prepared.lessons.len() as u64);
+    for (at, lesson) in &prepared.lessons {
+        number(out, place(*at) as u64);
+        save_lesson(out, *lesson);
+    }
+}
+
+/// A kind, then its parts; what may be absent is shifted by one.
+fn save_lesson(out: &mut Vec<u8>, lesson: Lesson) {
+    let small = |id: Option<u32>| id.map_or(0, |id| u64::from(id) + 1);
+    match lesson {
+        Lesson::Owner { entity, id, owner } => {
+            out.push(if owner.is_some() { 0 } else { 1 });
+            number(out, entity as u64);
+            number(out, id.into());
+            if let Some(owner) = owner {
+                save_owner(out, owner);
+            }
+        }
+        Lesson::Store { store, website } => {
+            out.push(2);
+            number(out, store.into());
+            number(out, small(website));
+        }
+        Lesson::Shared(is_shared) => {
+            out.push(3);
+            out.push(is_shared.map_or(0, |is_shared| 1 + u8::from(is_shared)));
+        }
+        Lesson::EntityType { place, id } => {
+            out.push(4);
+            number(out, place as u64);
+            number(out, small(id));
+        }
+        Lesson::Export { message, is_open } => {
+            out.push(if is_open { 5 } else { 6 });
+            number(out, message);
+        }
+    }
+}
+
+fn save_owner(out: &mut Vec<u8>, owner: Owner) {
+    // Shifted by one, so that "not known" (the largest value) takes one byte.
+    number(out, u64::from(owner.customer.wrapping_add(1)));
+    number(out, u64::from(owner.store.wrapping_add(1)));
+    number(out, u64::from(owner.website.wrapping_add(1)));
+}
+
+fn restore_prepared(input: &mut Input<'_>, shops: usize) -> Result<Prepared, RestoreError> {
+    let xid = input.text()?.to_owned();
+    let file = input.text()?.into();
+    let at = BinlogPosition { file, offset: input.number()? };
+    let damaged = input.damaged();
+    let gtid = match input.text()? {
+        "" => None,
+        text => Some(text.parse::<Gtid>().map_err(|_| damaged)?),
+    };
+    let mut lessons = Vec::new();
+    for _ in 0..input.number()? {
+        let damaged = input.damaged();
+        let place = usize::try_from(input.number()?).ok().filter(|place| *place < shops);
+        lessons.push((place.ok_or(damaged)?, restore_lesson(input)?));
+    }
+    Ok(Prepared { xid, at, gtid, lessons })
+}
+
+fn restore_lesson(input: &mut Input<'_>) -> Result<Lesson, RestoreError> {
+    let damaged = input.damaged();
+    let kind = input.byte()?;
+    Ok(match kind {
+        0 | 1 => {
+            let entity = usize::try_from(input.number()?).ok();
+            let entity = entity.and_then(|entity| Entity::ALL.get(entity).copied());
+            let (entity, id) = (entity.ok_or(damaged)?, input.small()?);
+            let owner = if kind == 0 { Some(input.owner()?) } else { None };
+            Lesson::Owner { entity, id, owner }
+        }
+        2 => Lesson::Store { store: input.small()?, website: input.optional()? },
+        3 => match input.byte()? {
+            0 => Lesson::Shared(None),
+            1 => Lesson::Shared(Some(false)),
+            2 => Lesson::Shared(Some(true)),
+            _ => return Err(damaged),
+        },
+        4 => {
+            let place = usize::try_from(input.number()?).ok().filter(|place| *place < 2);
+            Lesson::EntityType { place: place.ok_or(damaged)?, id: input.optional()? }
+        }
+        5 | 6 => Lesson::Export { message: input.number()?, is_open: kind == 5 },
+        _ => return Err(damaged),
+    })
 }
 
 fn number(out: &mut Vec<u8>, mut value: u64) {
@@ -229,6 +345,21 @@ impl<'a> Input<'a> {
     fn small(&mut self) -> Result<u32, RestoreError> {
         let damaged = self.damaged();
         u32::try_from(self.number()?).map_err(|_| damaged)
+    }
+
+    fn optional(&mut self) -> Result<Option<u32>, RestoreError> {
+        let damaged = self.damaged();
+        let shifted = self.number()?;
+        match shifted.checked_sub(1) {
+            None => Ok(None),
+            Some(id) => u32::try_from(id).map(Some).map_err(|_| damaged),
+        }
+    }
+
+    fn owner(&mut self) -> Result<Owner, RestoreError> {
+        let customer = self.small()?.wrapping_sub(1);
+        let (store, website) = (self.site()?, self.site()?);
+        Ok(Owner { customer, store, website })
     }
 
     fn site(&mut self) -> Result<u16, RestoreError> {

@@ -17,6 +17,7 @@ use std::{
 use crate::{
     Settings, ShareScope, Tenant,
     catalog::Entity,
+    journal::{Journal, Lesson},
     map::{IdMap, NO_CUSTOMER, NO_SITE, Owner},
     row::Field,
     token,
@@ -68,6 +69,8 @@ pub(crate) struct Shop {
     /// Tables made from catalogue tables, and those.
     pub(crate) copies: BTreeMap<Arc<str>, Arc<str>>,
     deletions: Vec<(Entity, u32)>,
+    /// What the open transaction taught.
+    pub(crate) journal: Journal,
     /// Ids dropped because of the limit.
     pub(crate) dropped: u64,
 }
@@ -85,6 +88,7 @@ impl Shop {
             exports: BTreeSet::new(),
             copies: BTreeMap::new(),
             deletions: Vec::new(),
+            journal: Journal::default(),
             dropped: 0,
         }
     }
@@ -127,14 +131,41 @@ impl Shop {
         }
     }
 
-    /// The transaction's end.
-    pub(crate) fn end(&mut self, committed: bool) {
-        let deletions = std::mem::take(&mut self.deletions);
-        if committed {
-            for (entity, id) in deletions {
-                self.owners[entity as usize].remove(id);
-            }
+    pub(crate) fn forget(&mut self, entity: Entity, id: u32) {
+        self.owners[entity as usize].remove(id);
+    }
+
+    /// The status of an export message is to come, or is final.
+    pub(crate) fn export(&mut self, message: u64, is_open: bool) {
+        if !is_open {
+            self.exports.remove(&message);
+            return;
         }
+        self.exports.insert(message);
+        if self.exports.len() > REMEMBERED_MAX {
+            self.exports.pop_first();
+        }
+    }
+
+    /// The transaction is committed: what it taught stands.
+    pub(crate) fn commit(&mut self) {
+        self.keep_lessons();
+        for (entity, id) in std::mem::take(&mut self.deletions) {
+            self.forget(entity, id);
+        }
+    }
+
+    /// The transaction has no effect, or not yet: what it taught is taken back and given, and
+    /// whether that is not all.
+    pub(crate) fn undo(&mut self, ids_max: u32) -> (Vec<Lesson>, bool) {
+        let (mut lessons, is_cut) = self.undo_lessons(ids_max);
+        let gone = std::mem::take(&mut self.deletions);
+        lessons.extend(gone.into_iter().map(|(entity, id)| Lesson::Owner {
+            entity,
+            id,
+            owner: None,
+        }));
+        (lessons, is_cut)
     }
 
     /// Website of a store column.

@@ -304,6 +304,19 @@ impl Core {
         self.is_dirty = false;
     }
 
+    /// Puts a gap on record, and counts it.
+    fn record(&mut self, gap: &Gap) {
+        *self.totals.gaps.entry(gap.cause.label()).or_default() += 1;
+        self.produced.gaps.push(GapRecord {
+            file: gap.at.file.to_string(),
+            offset: gap.at.offset,
+            bytes: gap.bytes,
+            gtid: gap.gtid.as_ref().map(ToString::to_string).unwrap_or_default(),
+            cause: gap.cause.label().into(),
+            detail: gap.cause.to_string(),
+        });
+    }
+
     fn push_observations(&mut self) {
         for observation in self.observations.drain(..) {
             self.engine.push(&observation);
@@ -347,6 +360,12 @@ impl Visitor for Core {
         self.engine.begin(transaction);
     }
 
+    fn prepares(&mut self, transaction: &Transaction) {
+        if !self.is_skipping {
+            self.classifier.prepares(transaction);
+        }
+    }
+
     fn row(&mut self, transaction: &Transaction, change: &RowChange<'_>) {
         if self.is_skipping {
             return;
@@ -386,8 +405,13 @@ impl Visitor for Core {
         let is_whole = *end != End::Torn || (self.has_gap && !self.is_file_switched);
         let end = if is_whole && *end == End::Torn { &End::Commit } else { end };
         if !was_skipping {
-            self.classifier.end(transaction, end);
-            self.engine.end(transaction, end, &mut self.produced.alerts);
+            for gap in self.classifier.end(transaction, end) {
+                self.record(&gap);
+                self.engine.gap(&gap, &mut self.produced.alerts);
+            }
+            for gap in self.engine.end(transaction, end, &mut self.produced.alerts) {
+                self.record(&gap);
+            }
         }
         if !is_whole {
             return;
@@ -408,15 +432,7 @@ impl Visitor for Core {
         }
         self.has_gap = true;
         self.continuity.gap();
-        *self.totals.gaps.entry(gap.cause.label()).or_default() += 1;
-        self.produced.gaps.push(GapRecord {
-            file: gap.at.file.to_string(),
-            offset: gap.at.offset,
-            bytes: gap.bytes,
-            gtid: gap.gtid.as_ref().map(ToString::to_string).unwrap_or_default(),
-            cause: gap.cause.label().into(),
-            detail: gap.cause.to_string(),
-        });
+        self.record(gap);
         self.engine.gap(gap, &mut self.produced.alerts);
     }
 }

@@ -157,9 +157,9 @@ fn other_versions_are_refused() {
         Engine::restore(Settings::default(), &bytes),
         Err(CheckpointError::Damaged(_))
     ));
-    bytes[4] = 2;
+    bytes[4] = 1;
     assert_eq!(
         Engine::restore(Settings::default(), &bytes).err(),
-        Some(CheckpointError::Version { expected: 1 })
+        Some(CheckpointError::Version { expected: 2 })
     );
 }

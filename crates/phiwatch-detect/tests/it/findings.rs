@@ -97,13 +97,55 @@ fn only_commits_count() {
     let end = |secs: i64, end: End| Tx { end, ..quiet(secs) };
     check(&[big(0, End::Rollback), big(1, End::Torn)], &[]);
     check(&[big(0, End::XaPrepared(xid())), end(5, End::XaRollback(xid()))], &[]);
-    check(&[end(5, End::XaCommit(xid()))], &[]);
     let alerts = check(
         &[big(0, End::XaPrepared(xid())), end(5, End::XaCommit(xid()))],
         &["bulk-change/website-1/3/create"],
     );
     assert_eq!(alerts[0].time, at(5));
     assert_eq!(alerts[0].evidence[0].position.offset, 100);
+}
+
+#[test]
+fn a_commit_of_what_was_never_seen_prepared_is_a_gap() {
+    let xid = Xid("X'61',X'',1".to_owned());
+    let commit = Tx { end: End::XaCommit(xid.clone()), ..quiet(5) };
+    let alerts = check(std::slice::from_ref(&commit), &["coverage-gap/global/3/create"]);
+    assert!(alerts[0].message.contains("prepared before what was read"), "{}", alerts[0].message);
+    let mut run = Run::new();
+    run.feed(&Tx { end: End::XaRollback(xid), ..quiet(5) });
+    assert_eq!((run.gaps.len(), run.alerts.len()), (0, 0));
+    run.feed(&commit);
+    assert_eq!(run.gaps[0].cause, Malformed::PreparedUnknown);
+    assert_eq!(run.gaps[0].at.offset, 200);
+}
+
+#[test]
+fn prepared_transactions_are_held_up_to_a_bound_and_what_is_over_it_is_told() {
+    let xid = |n: u64| Xid(format!("X'{n:04x}',X'',1"));
+    let prepared = |n: u64, persons: u64| Tx {
+        end: End::XaPrepared(xid(n)),
+        ..tx(n as i64, update(n * 100_000..n * 100_000 + persons))
+    };
+    let mut run = Run::new();
+    // 48 bytes a person: six of these are 14 MB, the seventh is over 16 MiB.
+    for n in 0..6 {
+        run.feed(&prepared(n, 50_000));
+    }
+    assert_eq!((run.gaps.len(), run.engine.stats().prepared), (0, 6));
+    run.feed(&prepared(6, 50_000));
+    assert_eq!((run.gaps.len(), run.engine.stats().prepared), (1, 6));
+    // The oldest was given up: where it was prepared is what the gap names.
+    assert_eq!((&run.gaps[0].cause, run.gaps[0].at.offset), (&Malformed::PreparedOverBound, 100));
+    assert_eq!(short(&run.alerts), ["coverage-gap/global/3/create"]);
+    // Held is what was observed, not the rows: many rows of few persons take no room.
+    let few = (0..200_000).flat_map(|n| update(n % 10..n % 10 + 1)).collect();
+    run.feed(&Tx { end: End::XaPrepared(xid(7)), ..tx(7, few) });
+    assert_eq!((run.gaps.len(), run.engine.stats().prepared), (1, 7));
+    run.restart(Settings::default());
+    run.feed(&Tx { end: End::XaCommit(xid(6)), ..quiet(8) });
+    assert_eq!(short(&run.alerts[1..]), ["bulk-change/website-1/4/create"]);
+    run.feed(&Tx { end: End::XaCommit(xid(0)), ..quiet(9) });
+    assert_eq!(run.gaps.last().unwrap().cause, Malformed::PreparedUnknown);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use phiwatch_binlog::{BinlogPosition, End, EventTime, Gtid, Op, Transaction};
+use phiwatch_binlog::{BinlogPosition, End, EventTime, Gap, Gtid, Op, Transaction};
 use phiwatch_detect::{Alert, Engine, Settings};
 use phiwatch_magento::{Fact, Observation, PhiClasses, Subject, TableClass, TableInfo, Tenant};
 
@@ -92,6 +92,7 @@ pub(crate) fn tx(secs: i64, rows: Vec<Observation>) -> Tx {
 pub(crate) struct Run {
     pub(crate) engine: Engine,
     pub(crate) alerts: Vec<Alert>,
+    pub(crate) gaps: Vec<Gap>,
     number: u64,
 }
 
@@ -101,7 +102,7 @@ impl Run {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        Self { engine: Engine::new(settings), alerts: Vec::new(), number: 0 }
+        Self { engine: Engine::new(settings), alerts: Vec::new(), gaps: Vec::new(), number: 0 }
     }
 
     pub(crate) fn feed(&mut self, tx: &Tx) -> &mut Self {
@@ -115,7 +116,7 @@ impl Run {
         };
         self.engine.begin(&transaction);
         tx.rows.iter().for_each(|row| self.engine.push(row));
-        self.engine.end(&transaction, &tx.end, &mut self.alerts);
+        self.gaps.extend(self.engine.end(&transaction, &tx.end, &mut self.alerts));
         self
     }
 

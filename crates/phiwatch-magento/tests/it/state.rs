@@ -31,6 +31,7 @@ fn learned() -> World {
         &[("entity_id", I(11)), ("website_id", I(2)), ("store_id", Null)],
     );
     world.database = "shop";
+    world.commit();
     world
 }
 
@@ -77,8 +78,8 @@ fn order_of_learning_does_not_show() {
 fn foreign_bytes_are_refused_and_change_nothing() {
     let mut classifier = fresh();
     let before = classifier.save();
-    assert_eq!(classifier.restore(b"PWM\x02"), Err(RestoreError::Version { found: 2 }));
-    assert_eq!(classifier.restore(b"XYZ\x01\x00"), Err(RestoreError::Damaged { at: 0 }));
+    assert_eq!(classifier.restore(b"PWM\x01"), Err(RestoreError::Version { found: 1 }));
+    assert_eq!(classifier.restore(b"XYZ\x02\x00"), Err(RestoreError::Damaged { at: 0 }));
     let whole = learned().classifier.save();
     for cut in 0..whole.len() {
         assert!(classifier.restore(&whole[..cut]).is_err(), "{cut}");
@@ -269,4 +270,96 @@ fn cells_that_do_not_fit_are_counted_not_trusted() {
     world.classifier.row(&world.transaction, &change, &mut out);
     assert_eq!(out[0].tenant, Tenant::Unknown);
     assert!(world.classifier.counters().undecodable_cells > 0);
+}
+
+fn xid() -> phiwatch_binlog::Xid {
+    phiwatch_binlog::Xid("X'61',X'',1".to_owned())
+}
+
+fn order_of_the_moved_customer(world: &mut World) -> Vec<u8> {
+    let order = [("entity_id", I(301)), ("customer_id", I(31)), ("store_id", I(1))];
+    let out = world.insert("sales_order", &order);
+    facts(&out)
+        .iter()
+        .map(|fact| match fact {
+            Fact::CrossTenant(breach) => breach.invariant,
+            Fact::Unverified(invariant) => 100 + invariant,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+/// A customer of website 2 in a transaction that will be prepared, with a look inside it.
+fn prepare(world: &mut World) {
+    world.classifier.prepares(&world.transaction);
+    let row = [
+        ("entity_id", I(31)),
+        ("website_id", I(2)),
+        ("store_id", I(2)),
+        ("email", T("c31@example.com")),
+    ];
+    assert!(facts(&world.insert("customer_entity", &row)).is_empty());
+    // Inside, the transaction knows its own rows.
+    assert_eq!(order_of_the_moved_customer(world), [3]);
+}
+
+#[test]
+fn what_a_prepared_transaction_taught_waits_for_its_commit() {
+    use phiwatch_binlog::End;
+    let mut world = learned();
+    let before = world.classifier.save();
+    prepare(&mut world);
+    assert!(world.classifier.end(&world.transaction, &End::XaPrepared(xid())).is_empty());
+    // Unknown, not wrong: nothing is judged by what may never come.
+    assert_eq!(order_of_the_moved_customer(&mut world), [103]);
+    world.classifier.end(&world.transaction, &End::Torn);
+    // It outlives a restart.
+    let saved = world.classifier.save();
+    assert_ne!(saved, before);
+    let mut restored = fresh();
+    restored.restore(&saved).unwrap();
+    assert_eq!(restored.save(), saved);
+    let mut world = World { classifier: restored, ..world };
+    world.classifier.end(&world.transaction, &End::XaCommit(xid()));
+    assert_eq!(order_of_the_moved_customer(&mut world), [3]);
+}
+
+#[test]
+fn what_was_rolled_back_is_not_known() {
+    use phiwatch_binlog::End;
+    for end in [End::Rollback, End::Torn, End::XaRollback(xid())] {
+        let mut world = learned();
+        let before = world.classifier.save();
+        prepare(&mut world);
+        if let End::XaRollback(_) = end {
+            world.classifier.end(&world.transaction, &End::XaPrepared(xid()));
+        }
+        world.classifier.end(&world.transaction, &end);
+        assert_eq!(world.classifier.save(), before, "{end:?}");
+    }
+}
+
+#[test]
+fn lessons_of_prepared_transactions_are_bounded_and_the_rest_is_told() {
+    use phiwatch_binlog::{End, Malformed, Xid};
+    let mut world = learned();
+    let fill = |world: &mut World, from: u64, count: u64| {
+        world.classifier.prepares(&world.transaction);
+        for id in from..from + count {
+            let row = [("entity_id", I(id)), ("website_id", I(2)), ("store_id", I(2))];
+            world.insert("customer_entity", &row);
+        }
+    };
+    for (n, count) in [(0, 60_000), (1, 60_000)] {
+        fill(&mut world, 1_000_000 * (n + 1), count);
+        world.transaction.start.offset = 100 + n;
+        let gaps = world.classifier.end(&world.transaction, &End::XaPrepared(Xid(n.to_string())));
+        assert_eq!(gaps.len() as u64, n);
+        assert!(gaps.iter().all(|gap| gap.at.offset == 100));
+    }
+    // One that is too large by itself teaches what there is room for.
+    fill(&mut world, 3_000_000, 100_001);
+    let gaps = world.classifier.end(&world.transaction, &End::XaPrepared(xid()));
+    assert!(gaps.iter().all(|gap| gap.cause == Malformed::PreparedOverBound));
+    assert_eq!(gaps.len(), 2);
 }

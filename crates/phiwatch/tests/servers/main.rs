@@ -11,6 +11,7 @@ mod live;
 mod operator;
 mod shop;
 mod topic;
+mod xa;
 
 use phiwatch_testkit::Program;
 
