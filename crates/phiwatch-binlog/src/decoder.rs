@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::format::{Checksum, Format};
 use crate::framing::{self, CHECKSUM_BYTES, HEADER_BYTES, Header, kind};
 use crate::inflate::Zstd;
+use crate::large::Parts;
 use crate::reader::Reader;
 use crate::rows::RowsKind;
 use crate::table_cache::TableCache;
@@ -25,14 +26,16 @@ use crate::{
 /// Bounds of what one event may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// A larger event is refused (bytes), also one inside a payload or a compressed one inflated.
+    /// Most bytes of an event that are kept, also of one inside a payload or a compressed one
+    /// inflated. Of a larger one the wanted columns are kept ([`Decoder::part`]); if these are
+    /// still too many, it is refused.
     pub event_bytes_max: u32,
 }
 
 impl Default for Limits {
-    /// 64 MiB: event and line of JSON together stay far below the 256 MB that a process may take.
+    /// 8 MiB: with the queue before the decoder a process stays below 64 MB.
     fn default() -> Self {
-        Self { event_bytes_max: 64 << 20 }
+        Self { event_bytes_max: 8 << 20 }
     }
 }
 
@@ -69,6 +72,8 @@ pub(crate) struct Context {
     pub(crate) offset: u64,
     pub(crate) end: u64,
     pub(crate) is_inner: bool,
+    /// The event's checksum is not known yet: a transaction's end waits for it.
+    pub(crate) is_unverified: bool,
     /// Rows so far.
     pub(crate) row: u64,
 }
@@ -96,13 +101,19 @@ pub struct Decoder {
     pub(crate) open: Option<Open>,
     /// A transaction that was open when another file was started; its end is told next.
     torn: Option<Open>,
+    /// An event that comes in parts.
+    pub(crate) parts: Option<Parts>,
+    /// The end of a transaction whose payload event is not verified yet.
+    pub(crate) deferred: Option<End>,
+    /// The payload event that was read last is not to be trusted to its end.
+    pub(crate) is_payload_lost: bool,
     pub(crate) zstd: Zstd,
     /// Room for decompressed events.
     pub(crate) inflated: Vec<u8>,
     /// Bytes come from a server, which decrypts them.
     is_live: bool,
-    is_encrypted: bool,
-    offset_after: u64,
+    pub(crate) is_encrypted: bool,
+    pub(crate) offset_after: u64,
 }
 
 impl Default for Decoder {
@@ -122,6 +133,9 @@ impl Decoder {
             tables: TableCache::default(),
             open: None,
             torn: None,
+            parts: None,
+            deferred: None,
+            is_payload_lost: false,
             zstd: Zstd::default(),
             inflated: Vec::new(),
             is_live: false,
@@ -137,6 +151,9 @@ impl Decoder {
         self.file = last_component(name);
         self.format = Format::default();
         self.tables.clear();
+        // Cut off with its transaction, which comes again or is told as torn.
+        self.parts = None;
+        self.deferred = None;
         self.torn = self.open.take().or(self.torn.take());
         self.is_live = false;
         self.is_encrypted = false;
@@ -146,6 +163,7 @@ impl Decoder {
     /// The input ends for good: tells the end of a transaction that is still open.
     pub fn finish(&mut self, visitor: &mut impl Visitor) {
         self.tell_torn(self.offset_after, visitor);
+        self.cut_parts(visitor);
         self.tear(self.offset_after, visitor);
     }
 
@@ -195,7 +213,12 @@ impl Decoder {
     /// Decodes one whole event that starts at `offset`, checksum included.
     pub fn event(&mut self, offset: u64, raw: &[u8], visitor: &mut impl Visitor) -> Seen {
         self.tell_torn(offset, visitor);
+        self.cut_parts(visitor);
         if self.is_encrypted {
+            return Seen::Other;
+        }
+        if raw.len() as u64 > u64::from(self.limits.event_bytes_max) {
+            self.part(offset, raw, 0, visitor);
             return Seen::Other;
         }
         self.offset_after = offset.saturating_add(raw.len() as u64);
@@ -223,6 +246,7 @@ impl Decoder {
         cause: Malformed,
         visitor: &mut impl Visitor,
     ) {
+        self.cut_parts(visitor);
         let is_whole = matches!(cause, Malformed::TooLarge { .. });
         let gtid = self.gtid();
         self.offset_after = self.offset_after.max(offset.saturating_add(bytes));
@@ -236,7 +260,7 @@ impl Decoder {
         BinlogPosition { file: self.file.clone(), offset }
     }
 
-    fn tell_torn(&mut self, offset: u64, visitor: &mut impl Visitor) {
+    pub(crate) fn tell_torn(&mut self, offset: u64, visitor: &mut impl Visitor) {
         if let Some(torn) = self.torn.take() {
             visitor.end(&torn.transaction, &End::Torn, &self.position(offset));
         }
@@ -250,15 +274,12 @@ impl Decoder {
     ) -> Result<(Context, &'a [u8]), Malformed> {
         let header = Header::parse(raw)?;
         let found = raw.len() as u64;
-        if found > u64::from(self.limits.event_bytes_max) {
-            let bytes_max = self.limits.event_bytes_max.into();
-            return Err(Malformed::TooLarge { field: "event", bytes: found, bytes_max });
-        }
         if u64::from(header.event_bytes) != found {
             return Err(Malformed::EventSize { claimed: header.event_bytes.into(), found });
         }
         let end = offset.saturating_add(found);
-        let context = Context { header, offset, end, is_inner: false, row: 0 };
+        let context =
+            Context { header, offset, end, is_inner: false, is_unverified: false, row: 0 };
         let covered = self.without_checksum(&header, raw)?;
         Ok((context, covered.get(HEADER_BYTES..).unwrap_or_default()))
     }
@@ -427,7 +448,7 @@ impl Decoder {
         if format.is_checked
             && let Some((covered, found)) = body.split_last_chunk::<CHECKSUM_BYTES>()
         {
-            verify(&[&header_bytes(&context.header), covered].concat(), *found)?;
+            verify(&[&context.header.to_bytes(), covered].concat(), *found)?;
         }
         self.format = format;
         let file = self.file.clone();
@@ -439,18 +460,6 @@ impl Decoder {
 fn verify(covered: &[u8], found: [u8; CHECKSUM_BYTES]) -> Result<(), Malformed> {
     let (found, computed) = (u32::from_le_bytes(found), framing::crc32(covered));
     if found == computed { Ok(()) } else { Err(Malformed::Checksum { found, computed }) }
-}
-
-/// The header's bytes again.
-fn header_bytes(header: &Header) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES);
-    bytes.extend(header.timestamp_secs.to_le_bytes());
-    bytes.push(header.kind);
-    bytes.extend(header.server_id.to_le_bytes());
-    bytes.extend(header.event_bytes.to_le_bytes());
-    bytes.extend(header.log_pos.to_le_bytes());
-    bytes.extend(header.flags.to_le_bytes());
-    bytes
 }
 
 /// MariaDB GTID_LIST: count in the low 28 bits, then domain, server id and sequence each.

@@ -80,6 +80,19 @@ impl Header {
         })
     }
 
+    /// Its bytes again.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES);
+        bytes.extend(self.timestamp_secs.to_le_bytes());
+        bytes.push(self.kind);
+        bytes.extend(self.server_id.to_le_bytes());
+        bytes.extend(self.event_bytes.to_le_bytes());
+        bytes.extend(self.log_pos.to_le_bytes());
+        bytes.extend(self.flags.to_le_bytes());
+        bytes
+    }
+
     /// Checks the claimed size before anybody reads that much.
     ///
     /// # Errors

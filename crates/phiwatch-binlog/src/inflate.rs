@@ -4,13 +4,15 @@ use std::fmt;
 use std::io::Read;
 
 use flate2::bufread::{DeflateDecoder, ZlibDecoder};
+use flate2::{Decompress, FlushDecompress};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use crate::Malformed;
 use crate::reader::{Reader, uint_be};
 
-/// A frame that needs a larger window is refused: the most that any compression level asks for.
-const WINDOW_LOG_MAX: u32 = 27;
+/// A frame that needs a larger window (32 MiB) is refused, so that memory stays bounded: only the
+/// levels 21 and 22 ask for more, and the default level for 2 MiB.
+const WINDOW_LOG_MAX: u32 = 25;
 /// Output is made in pieces of this many bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
@@ -81,11 +83,17 @@ fn inflate(
     }
 }
 
-/// The zstd state that one payload after the other uses.
+/// zstd output of one payload after the other, with what has not been used of it.
+///
+/// The room is kept between payloads and never cleared: most payloads are a few KiB.
 #[derive(Default)]
 pub(crate) struct Zstd {
     decoder: Option<Decoder<'static>>,
-    buffer: Vec<u8>,
+    room: Vec<u8>,
+    /// What has been made and not used: `room[start..end]`.
+    start: usize,
+    end: usize,
+    frame_ended: bool,
 }
 
 impl fmt::Debug for Zstd {
@@ -94,94 +102,151 @@ impl fmt::Debug for Zstd {
     }
 }
 
-/// Bytes that come out of a payload, piece by piece.
-#[derive(Debug)]
-pub(crate) struct Payload<'a> {
-    input: &'a [u8],
-    zstd: Option<Zstd>,
-    /// Start of what has not been consumed of the buffer.
-    start: usize,
-    frame_ended: bool,
-}
-
 const PAYLOAD: &str = "transaction payload";
 
-impl<'a> Payload<'a> {
-    /// Payload stored as it is.
-    pub(crate) fn plain(input: &'a [u8]) -> Self {
-        Self { input, zstd: None, start: 0, frame_ended: true }
-    }
-
-    /// zstd payload. [`Payload::into_state`] gives the state back.
-    pub(crate) fn zstd(input: &'a [u8], mut zstd: Zstd) -> Result<Self, Malformed> {
+impl Zstd {
+    /// Another payload begins.
+    pub(crate) fn restart(&mut self) -> Result<(), Malformed> {
         let failed = |_| Malformed::Compression(PAYLOAD);
-        match &mut zstd.decoder {
+        match &mut self.decoder {
             Some(decoder) => decoder.reinit().map_err(failed)?,
             None => {
                 let mut decoder = Decoder::new().map_err(failed)?;
                 decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX)).map_err(failed)?;
-                zstd.decoder = Some(decoder);
+                self.decoder = Some(decoder);
             }
         }
-        zstd.buffer.clear();
-        Ok(Self { input, zstd: Some(zstd), start: 0, frame_ended: true })
+        (self.start, self.end) = (0, 0);
+        self.frame_ended = true;
+        Ok(())
     }
 
-    pub(crate) fn into_state(self) -> Zstd {
-        let mut zstd = self.zstd.unwrap_or_default();
-        // A single huge event must not keep its memory for ever.
-        if zstd.buffer.capacity() > 16 * PIECE_BYTES {
-            zstd.buffer = Vec::new();
-        }
-        zstd
+    /// What has been made and not consumed.
+    pub(crate) fn made(&self) -> &[u8] {
+        self.room.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// At least `bytes` bytes if there are so many left, all that are left otherwise.
-    pub(crate) fn peek(&mut self, bytes: usize) -> Result<&[u8], Malformed> {
-        let Some(zstd) = &mut self.zstd else { return Ok(self.input) };
-        if zstd.buffer.len().saturating_sub(self.start) < bytes {
-            zstd.buffer.drain(..self.start);
-            self.start = 0;
-            while zstd.buffer.len() < bytes && !(self.input.is_empty() && self.frame_ended) {
-                let room = bytes.min(zstd.buffer.len().saturating_mul(2)).max(PIECE_BYTES);
-                zstd.buffer.reserve_exact(room.saturating_sub(zstd.buffer.len()));
-                self.frame_ended = run(zstd, &mut self.input)?;
-            }
-        }
-        Ok(zstd.buffer.get(self.start..).unwrap_or_default())
-    }
-
-    /// Drops bytes that were peeked at.
     pub(crate) fn consume(&mut self, bytes: usize) {
-        if self.zstd.is_some() {
-            self.start = self.start.saturating_add(bytes);
-        } else {
-            self.input = self.input.get(bytes..).unwrap_or_default();
+        self.start = self.start.saturating_add(bytes).min(self.end);
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// All input was used, and it ended where a frame ends.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.frame_ended && self.start == self.end
+    }
+
+    /// Decompresses one more piece; false if that needs more input.
+    pub(crate) fn make(&mut self, input: &mut &[u8]) -> Result<bool, Malformed> {
+        if input.is_empty() && self.frame_ended {
+            return Ok(false);
+        }
+        self.make_room();
+        let failed = Malformed::Compression(PAYLOAD);
+        let Some(decoder) = &mut self.decoder else { return Err(failed) };
+        let mut source = InBuffer::around(input);
+        let (hint, made) = {
+            let mut target = OutBuffer::around_pos(self.room.as_mut_slice(), self.end);
+            let hint = decoder.run(&mut source, &mut target);
+            (hint, target.pos())
+        };
+        let read = source.pos();
+        let is_progress = read > 0 || made > self.end;
+        self.end = made;
+        *input = input.get(read..).unwrap_or_default();
+        self.frame_ended = hint.map_err(|_| failed)? == 0;
+        Ok(is_progress)
+    }
+
+    /// As [`Zstd::make`], for a payload that is not compressed.
+    pub(crate) fn copy(&mut self, input: &mut &[u8]) -> Result<bool, Malformed> {
+        self.make_room();
+        let (piece, rest) = input.split_at(input.len().min(PIECE_BYTES));
+        let end = self.end.saturating_add(piece.len());
+        if let Some(room) = self.room.get_mut(self.end..end) {
+            room.copy_from_slice(piece);
+            self.end = end;
+        }
+        *input = rest;
+        Ok(!piece.is_empty())
+    }
+
+    fn make_room(&mut self) {
+        if self.room.len().saturating_sub(self.end) >= PIECE_BYTES {
+            return;
+        }
+        self.room.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end.saturating_sub(self.start));
+        let needed = self.end.saturating_add(PIECE_BYTES);
+        if self.room.len() < needed {
+            self.room.reserve_exact(needed.saturating_sub(self.room.len()));
+            self.room.resize(needed, 0);
         }
     }
 }
 
-/// Decompresses one piece to the end of the buffer; true at a frame's end. An error if nothing
-/// goes forward: the input is cut short.
-fn run(zstd: &mut Zstd, input: &mut &[u8]) -> Result<bool, Malformed> {
-    let failed = Malformed::Compression(PAYLOAD);
-    let Some(decoder) = &mut zstd.decoder else { return Err(failed) };
-    let old = zstd.buffer.len();
-    zstd.buffer.resize(old.saturating_add(PIECE_BYTES), 0);
-    let mut source = InBuffer::around(input);
-    let (hint, made) = {
-        let mut target = OutBuffer::around_pos(zstd.buffer.as_mut_slice(), old);
-        let hint = decoder.run(&mut source, &mut target);
-        (hint, target.pos())
-    };
-    zstd.buffer.truncate(made);
-    let read = source.pos();
-    *input = input.get(read..).unwrap_or_default();
-    let Ok(hint) = hint else { return Err(failed) };
-    if read == 0 && made == old && hint != 0 {
-        return Err(failed);
+/// Decompression of a MariaDB block whose bytes come in parts; as [`maria_block`].
+#[derive(Debug)]
+pub(crate) struct MariaStream {
+    head: Vec<u8>,
+    zlib: Option<Decompress>,
+    /// Bytes still to come out, as claimed.
+    left: u64,
+}
+
+impl MariaStream {
+    pub(crate) fn new() -> Self {
+        Self { head: Vec::new(), zlib: None, left: 0 }
     }
-    Ok(hint == 0)
+
+    /// Gives what comes out of the next part to `take`, piece by piece.
+    pub(crate) fn push(
+        &mut self,
+        mut input: &[u8],
+        mut take: impl FnMut(&[u8]) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        const FIELD: &str = "compressed event";
+        while self.zlib.is_none() {
+            let Some((first, rest)) = input.split_first() else { return Ok(()) };
+            self.head.push(*first);
+            input = rest;
+            let Some((head, length)) = self.head.split_first() else { return Ok(()) };
+            if head & 0xf0 != 0x80 {
+                return Err(Malformed::Unsupported("compression algorithm"));
+            }
+            match usize::from(head & 7) {
+                bytes @ 1..=4 if bytes == length.len() => {
+                    self.left = uint_be(length);
+                    self.zlib = Some(Decompress::new(true));
+                }
+                1..=4 => {}
+                _ => return Err(Malformed::Compression(FIELD)),
+            }
+        }
+        let Some(zlib) = &mut self.zlib else { return Ok(()) };
+        let mut room = vec![0; PIECE_BYTES];
+        loop {
+            let (read, made) = (zlib.total_in(), zlib.total_out());
+            zlib.decompress(input, &mut room, FlushDecompress::None)
+                .map_err(|_| Malformed::Compression(FIELD))?;
+            let read = usize::try_from(zlib.total_in().saturating_sub(read)).unwrap_or(usize::MAX);
+            let made = zlib.total_out().saturating_sub(made);
+            input = input.get(read..).unwrap_or_default();
+            self.left = self.left.checked_sub(made).ok_or(Malformed::Compression(FIELD))?;
+            let made = usize::try_from(made).unwrap_or(usize::MAX);
+            take(room.get(..made).unwrap_or_default())?;
+            if read == 0 && made == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// As much came out as was claimed.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.zlib.is_some() && self.left == 0
+    }
 }
 
 #[cfg(test)]
@@ -223,25 +288,55 @@ mod tests {
     }
 
     #[test]
-    fn payload_comes_piece_by_piece() {
+    fn maria_blocks_inflate_in_parts() {
+        let plain: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+        let [_, a, b, c] = u32::try_from(plain.len()).unwrap().to_be_bytes();
+        let block = [&[0x83, a, b, c], zlib(&plain).as_slice()].concat();
+        for part in [1, 7, 10_000, block.len()] {
+            let mut stream = MariaStream::new();
+            let mut out: Vec<u8> = Vec::new();
+            for part in block.chunks(part) {
+                let keep = |piece: &[u8]| {
+                    out.extend(piece);
+                    Ok(())
+                };
+                stream.push(part, keep).unwrap();
+            }
+            assert!(stream.is_complete() && out == plain);
+        }
+        let mut cut = MariaStream::new();
+        cut.push(&block[..block.len() / 2], |_| Ok(())).unwrap();
+        assert!(!cut.is_complete());
+        let wrong = [&[0x81, 3], zlib(b"hello").as_slice()].concat();
+        assert!(MariaStream::new().push(&wrong, |_| Ok(())).is_err());
+    }
+
+    #[test]
+    fn zstd_comes_piece_by_piece() {
         let plain: Vec<u8> = (0..1_000_000_u32).flat_map(|n| (n % 251).to_le_bytes()).collect();
         let packed = zstd::encode_all(plain.as_slice(), 3).unwrap();
-        let mut payload = Payload::zstd(&packed, Zstd::default()).unwrap();
-        let mut seen = 0;
-        loop {
-            let piece = payload.peek(1_000).unwrap();
-            assert_eq!(piece.get(..4), plain.get(seen..seen + 4));
-            let taken = piece.len().min(1_000);
-            seen += taken;
-            payload.consume(taken);
-            if seen == plain.len() {
-                break;
+        let mut zstd = Zstd::default();
+        for part in [1_000, packed.len()] {
+            zstd.restart().unwrap();
+            let mut seen = 0;
+            for mut input in packed.chunks(part) {
+                while zstd.make(&mut input).unwrap() {
+                    let made = zstd.made();
+                    assert_eq!(made, &plain[seen..seen + made.len()]);
+                    // A few bytes stay for the next time.
+                    let taken = made.len() - made.len() % 8;
+                    seen += taken;
+                    zstd.consume(taken);
+                }
             }
+            assert!(seen == plain.len() && zstd.is_complete());
+            assert!(zstd.room.len() <= 2 * PIECE_BYTES);
         }
-        assert_eq!(payload.peek(1), Ok(&[][..]));
-        let mut again = Payload::zstd(&packed, payload.into_state()).unwrap();
-        assert_eq!(again.peek(plain.len()).unwrap(), plain);
-        let mut cut = Payload::zstd(packed.split_last().unwrap().1, again.into_state()).unwrap();
-        assert!(cut.peek(plain.len() + 1).is_err());
+        zstd.restart().unwrap();
+        let mut cut = packed.split_last().unwrap().1;
+        while zstd.make(&mut cut).unwrap() {
+            zstd.consume(usize::MAX);
+        }
+        assert!(!zstd.is_complete());
     }
 }

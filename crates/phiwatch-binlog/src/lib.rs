@@ -60,6 +60,7 @@
 
 mod charset;
 mod classify;
+mod compact;
 mod decimal;
 mod decode;
 mod decoder;
@@ -73,6 +74,8 @@ mod gtid_set;
 mod inflate;
 mod json;
 mod jsonb;
+mod large;
+mod payload;
 mod position;
 mod query;
 mod reader;

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use crate::compact::Compactor;
 use crate::decoder::{Context, Decoder, Refusal};
-use crate::framing::{HEADER_BYTES, Header, kind};
-use crate::inflate::{self, Payload};
+use crate::framing::kind;
+use crate::inflate;
+use crate::payload::Payload;
 use crate::reader::Reader;
 use crate::rows::{Rows, RowsHead, RowsKind, Walk};
 use crate::table_cache::{Entry, Mapped};
 use crate::table_map::TableMap;
-use crate::{Image, Malformed, Op, Projection, RowChange, Table, TableName, Visitor};
+use crate::{Image, Malformed, Op, Projection, RowChange, Table, Visitor};
 
 /// The table id of a rows event without rows, that only ends a statement.
 const DUMMY_TABLE_ID: u64 = 0x00ff_ffff;
@@ -78,18 +80,23 @@ impl Decoder {
             visitor.ignored(&mapped.table, bytes);
             return Ok(());
         }
-        let refused = |cause| {
-            let Table { database, name, .. } = &mapped.table;
-            let table = TableName { database: database.clone(), table: name.clone() };
-            Refusal { cause, table: Some(table) }
-        };
+        let refused = |cause| Refusal { cause, table: Some(mapped.name()) };
         let rows = head.rows(mapped.table.columns.len()).map_err(refused)?;
         if !kind.is_compressed {
             return self.emit(context, kind.op, &mapped, rows, visitor).map_err(refused);
         }
         let mut buffer = std::mem::take(&mut self.inflated);
-        let result = inflate::maria_block(rows.data(), self.limits.event_bytes_max, &mut buffer)
-            .and_then(|()| self.emit(context, kind.op, &mapped, rows.with_data(&buffer), visitor));
+        let bytes_max = self.limits.event_bytes_max;
+        let result = match inflate::maria_block(rows.data(), bytes_max, &mut buffer) {
+            // The wanted columns alone may still be few.
+            Err(Malformed::TooLarge { .. }) => {
+                compacted(&mapped, &rows, bytes_max).and_then(|data| {
+                    self.emit(context, kind.op, &mapped, rows.with_data(&data), visitor)
+                })
+            }
+            Err(cause) => Err(cause),
+            Ok(()) => self.emit(context, kind.op, &mapped, rows.with_data(&buffer), visitor),
+        };
         if buffer.capacity() <= 1 << 20 {
             self.inflated = buffer;
         }
@@ -125,91 +132,30 @@ impl Decoder {
         Ok(())
     }
 
-    /// A compressed transaction, streamed: one event of it is in memory at a time.
-    pub(crate) fn payload(
-        &mut self,
-        context: &mut Context,
-        body: &[u8],
-        visitor: &mut impl Visitor,
-    ) {
-        let mut is_reported = false;
-        let result = self.payload_events(context, body, &mut is_reported, visitor);
-        if let Err(refusal) = result
-            && !is_reported
-        {
-            self.refuse(context, refusal, visitor);
-            is_reported = true;
-        }
+    /// A compressed transaction whose event is whole.
+    pub(crate) fn payload(&mut self, context: &Context, body: &[u8], visitor: &mut impl Visitor) {
+        let is_read = match Payload::start(self, body) {
+            Ok((mut payload, data)) => {
+                payload.push(self, context, data, visitor);
+                payload.finish(self, context, visitor)
+            }
+            Err(cause) => {
+                self.refuse(context, cause.into(), visitor);
+                false
+            }
+        };
         // It was to be the whole transaction; its end may have been lost.
-        if is_reported {
+        if !is_read {
             self.tear(context.end, visitor);
         }
     }
+}
 
-    /// The first event inside that is refused is reported; the others are still read.
-    fn payload_events(
-        &mut self,
-        context: &mut Context,
-        body: &[u8],
-        is_reported: &mut bool,
-        visitor: &mut impl Visitor,
-    ) -> Result<(), Refusal> {
-        let head = PayloadHead::parse(body)?;
-        let mut payload = if head.is_compressed {
-            Payload::zstd(head.data, std::mem::take(&mut self.zstd))?
-        } else {
-            Payload::plain(head.data)
-        };
-        let mut left = head.bytes;
-        let result = loop {
-            match self.payload_event(context, &mut payload, &mut left, visitor) {
-                Ok(Some(Ok(()))) => {}
-                Ok(Some(Err(refusal))) => {
-                    if !std::mem::replace(is_reported, true) {
-                        self.refuse(context, refusal, visitor);
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(cause) => break Err(cause.into()),
-            }
-        };
-        self.zstd = payload.into_state();
-        result
-    }
-
-    /// One event out of a payload: None at its end, an error if the payload is broken there, an
-    /// inner error if only this event is refused.
-    #[allow(clippy::type_complexity, reason = "two layers of failure, named in the comment")]
-    fn payload_event(
-        &mut self,
-        context: &mut Context,
-        payload: &mut Payload<'_>,
-        left: &mut u64,
-        visitor: &mut impl Visitor,
-    ) -> Result<Option<Result<(), Refusal>>, Malformed> {
-        const FIELD: &str = "event in a payload";
-        let start = payload.peek(HEADER_BYTES)?;
-        if start.is_empty() {
-            return Ok(None);
-        }
-        let header = Header::parse(start)?;
-        header.check(self.limits.event_bytes_max, false)?;
-        let bytes = u64::from(header.event_bytes);
-        *left = left.checked_sub(bytes).ok_or(Malformed::Truncated {
-            field: FIELD,
-            needed: bytes,
-            left: *left,
-        })?;
-        let size = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let mut reader = Reader::new(payload.peek(size)?);
-        let event = reader.take(size, FIELD)?;
-        let mut inner = Context { header, is_inner: true, ..*context };
-        let body = event.get(HEADER_BYTES..).unwrap_or_default();
-        let result = self.dispatch(&mut inner, body, visitor);
-        context.row = inner.row;
-        payload.consume(size);
-        Ok(Some(result.map(|_| ())))
-    }
+/// The rows of a compressed event, without long values that nobody wants.
+fn compacted(mapped: &Arc<Mapped>, rows: &Rows<'_>, bytes_max: u32) -> Result<Vec<u8>, Malformed> {
+    let mut compactor = Compactor::new(mapped.clone(), rows.images(), &[], bytes_max)?;
+    compactor.push(rows.data())?;
+    compactor.finish()
 }
 
 fn mapped(mut table: Table, visitor: &mut impl Visitor) -> Mapped {
@@ -225,44 +171,4 @@ fn mapped(mut table: Table, visitor: &mut impl Visitor) -> Mapped {
     let plan = visitor.table(&table);
     let walk = Walk::compile(&table, &plan.projection);
     Mapped { table, plan, walk }
-}
-
-/// The fields before a payload (MySQL `Transaction_payload_event`).
-#[derive(Debug)]
-struct PayloadHead<'a> {
-    is_compressed: bool,
-    /// Bytes of the events inside, as claimed.
-    bytes: u64,
-    data: &'a [u8],
-}
-
-impl<'a> PayloadHead<'a> {
-    fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
-        const FIELD: &str = "payload field";
-        let mut reader = Reader::new(body);
-        let (mut size, mut compression, mut bytes) = (None, 255, None);
-        loop {
-            let field = reader.lenenc(FIELD)?;
-            if field == 0 {
-                break;
-            }
-            let mut value = Reader::new(reader.lenenc_bytes(FIELD)?);
-            match field {
-                1 => size = Some(value.lenenc(FIELD)?),
-                2 => compression = value.lenenc(FIELD)?,
-                3 => bytes = Some(value.lenenc(FIELD)?),
-                _ => {}
-            }
-        }
-        let data = match size {
-            Some(size) => reader.take_claimed(size, "payload")?,
-            None => reader.rest(),
-        };
-        let is_compressed = match compression {
-            0 => true,
-            255 => false,
-            _ => return Err(Malformed::Unsupported("payload compression")),
-        };
-        Ok(Self { is_compressed, bytes: bytes.unwrap_or(u64::MAX), data })
-    }
 }

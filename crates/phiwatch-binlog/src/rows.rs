@@ -14,7 +14,7 @@ const UNWANTED: u16 = u16::MAX;
 
 /// How many bytes a column's value takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Length {
+pub(crate) enum Length {
     Fixed(u16),
     /// A little-endian length of 1 to 4 bytes, then so many bytes.
     Prefix1,
@@ -24,10 +24,16 @@ enum Length {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Step {
-    length: Length,
+pub(crate) struct Step {
+    pub(crate) length: Length,
     slot: u16,
     is_json: bool,
+}
+
+impl Step {
+    pub(crate) fn is_wanted(self) -> bool {
+        self.slot != UNWANTED
+    }
 }
 
 /// Eight columns that share a byte of the null bitmap.
@@ -43,10 +49,10 @@ struct Group {
 /// The layout of a table's row images.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
     groups: Vec<Group>,
     slots: usize,
-    json_columns: usize,
+    pub(crate) json_columns: usize,
 }
 
 impl Walk {
@@ -271,6 +277,27 @@ impl RowsKind {
     }
 }
 
+impl RowsKind {
+    /// The type of the same event, not compressed.
+    pub(crate) fn plain(code: u8) -> u8 {
+        match code {
+            166..=168 => code.saturating_sub(166).saturating_add(23),
+            169..=171 => code.saturating_sub(169).saturating_add(30),
+            _ => code,
+        }
+    }
+}
+
+/// Which columns the images of an event's rows hold, and in which form.
+#[derive(Debug)]
+pub(crate) struct Images {
+    pub(crate) first: Vec<u8>,
+    pub(crate) second: Vec<u8>,
+    pub(crate) is_update: bool,
+    pub(crate) is_partial: bool,
+    pub(crate) is_compressed: bool,
+}
+
 /// A rows event up to its first row.
 #[derive(Debug)]
 pub(crate) struct RowsHead<'a> {
@@ -327,6 +354,17 @@ impl<'a> Rows<'a> {
     /// The bytes of the rows, still compressed in a compressed event.
     pub(crate) fn data(&self) -> &'a [u8] {
         self.reader.rest()
+    }
+
+    /// What is known of the images before the first.
+    pub(crate) fn images(&self) -> Images {
+        Images {
+            first: self.first.bitmap.to_vec(),
+            second: self.second.bitmap.to_vec(),
+            is_update: self.kind.op == Op::Update,
+            is_partial: self.kind.is_partial,
+            is_compressed: self.kind.is_compressed,
+        }
     }
 
     /// The same rows, decompressed.

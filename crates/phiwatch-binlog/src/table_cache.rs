@@ -13,7 +13,7 @@ use crate::{Malformed, Plan, Table, TableName};
 /// Most maps kept.
 const MAPS_MAX: usize = 8_192;
 /// Most memory for maps, bytes, estimated.
-const BYTES_MAX: usize = 32 << 20;
+const BYTES_MAX: usize = 8 << 20;
 /// Estimate of what a parsed column takes beside its bytes in the event.
 const COLUMN_BYTES: usize = 128;
 
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_by_bytes_too() {
         let mut cache = TableCache::default();
-        let large = vec![0; 4 << 20];
+        let large = vec![0; 1 << 20];
         for id in 0..10 {
             assert!(!cache.is_known(id, &large));
             cache.insert(id, &large, refused());

@@ -56,6 +56,10 @@ impl Decoder {
     }
 
     pub(crate) fn end(&mut self, context: &Context, end: &End, visitor: &mut impl Visitor) {
+        if context.is_unverified {
+            self.deferred = self.open.is_some().then(|| end.clone());
+            return;
+        }
         if let Some(open) = self.open.take() {
             visitor.end(&open.transaction, end, &self.position(context.end));
         }

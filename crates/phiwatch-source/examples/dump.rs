@@ -54,6 +54,9 @@ fn print(mut source: impl Source) -> Result<(), Box<dyn Error>> {
                     let kind = Header::parse(event)?.kind;
                     println!("{file} {offset} type {kind} bytes {}", event.len());
                 }
+                Item::Part { offset, range, left } => {
+                    println!("{file} {offset} part bytes {} left {left}", range.len());
+                }
                 Item::Damage { offset, bytes, cause } => {
                     println!("{file} {offset} damage {bytes} bytes: {cause}");
                 }

@@ -39,7 +39,18 @@ pub enum Item {
         /// Its bytes in [`Batch::bytes`].
         range: Range<usize>,
     },
-    /// Bytes that are no event, or an event that is refused unread.
+    /// A part of an event larger than [`WHOLE_BYTES_MAX`](crate::WHOLE_BYTES_MAX). Its parts follow
+    /// each other, unless a file or connection breaks off ([`Item::File`]); the first holds the
+    /// event's header.
+    Part {
+        /// Start of the event in the file, bytes.
+        offset: u64,
+        /// The part's bytes in [`Batch::bytes`].
+        range: Range<usize>,
+        /// Bytes of the event that come after this part.
+        left: u64,
+    },
+    /// Bytes that are no event.
     Damage {
         /// Start in the file, bytes.
         offset: u64,

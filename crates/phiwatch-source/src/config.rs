@@ -237,8 +237,8 @@ pub struct LiveConfig {
     pub heartbeat: Duration,
     /// Bytes of batches that wait for [`crate::Source::next_batch`].
     pub queue_bytes_max: usize,
-    /// A larger event is refused and reported as damage.
-    pub event_bytes_max: u32,
+    /// A larger event is handed over in parts as it comes.
+    pub whole_bytes_max: u32,
 }
 
 impl LiveConfig {
@@ -255,7 +255,7 @@ impl LiveConfig {
             once: false,
             heartbeat: HEARTBEAT,
             queue_bytes_max: QUEUE_BYTES_MAX,
-            event_bytes_max: EVENT_BYTES_MAX,
+            whole_bytes_max: WHOLE_BYTES_MAX,
         }
     }
 }
@@ -266,8 +266,8 @@ pub const HEARTBEAT: Duration = Duration::from_secs(2);
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Default of [`LiveConfig::queue_bytes_max`].
 pub const QUEUE_BYTES_MAX: usize = 16 << 20;
-/// Default of [`LiveConfig::event_bytes_max`], and the limit for files.
-pub const EVENT_BYTES_MAX: u32 = 128 << 20;
+/// Default of [`LiveConfig::whole_bytes_max`], and the limit for files.
+pub const WHOLE_BYTES_MAX: u32 = 1 << 20;
 
 pub(crate) fn setting(key: &'static str, what: String) -> SourceError {
     SourceError::Setting { key, what }

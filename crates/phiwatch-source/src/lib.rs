@@ -4,7 +4,7 @@
 //! [`Source::next_batch`], which blocks.
 //!
 //! # Invariants
-//! - Every byte of the binlog is either in an [`Item::Event`] or counted in an [`Item::Damage`].
+//! - Every byte of the binlog is in an [`Item::Event`] or [`Item::Part`], or counted in an [`Item::Damage`].
 //! - Memory is bounded by the queue's bytes plus one event, whatever the server or file claims.
 //! - Nothing is ever written to the server.
 //!
@@ -22,8 +22,8 @@ mod wire;
 
 pub use batch::{Batch, Item, Source};
 pub use config::{
-    Address, EVENT_BYTES_MAX, HEARTBEAT, LOGIN_TIMEOUT, LiveConfig, Login, OnPurged,
-    QUEUE_BYTES_MAX, SourceUrl, StartAt, Tls, TlsMode,
+    Address, HEARTBEAT, LOGIN_TIMEOUT, LiveConfig, Login, OnPurged, QUEUE_BYTES_MAX, SourceUrl,
+    StartAt, Tls, TlsMode, WHOLE_BYTES_MAX,
 };
 pub use error::SourceError;
 pub use file::{FileProgress, FileSource};

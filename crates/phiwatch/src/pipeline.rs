@@ -165,6 +165,12 @@ impl Pipeline {
                     self.core.totals.bytes += raw.len() as u64;
                     self.decoder.event(*offset, raw, &mut self.core);
                 }
+                Item::Part { offset, range, left } => {
+                    let Some(part) = batch.bytes.get(range.clone()) else { continue };
+                    self.core.totals.events += u64::from(*left == 0);
+                    self.core.totals.bytes += part.len() as u64;
+                    self.decoder.part(*offset, part, *left, &mut self.core);
+                }
                 Item::Damage { offset, bytes, cause } => {
                     self.decoder.damaged(*offset, *bytes, cause.clone(), &mut self.core);
                 }

@@ -12,6 +12,7 @@ mod build;
 mod damage;
 mod files;
 mod fuzz;
+mod large;
 mod oracle;
 mod rows;
 mod transactions;

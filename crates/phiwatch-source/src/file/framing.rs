@@ -13,6 +13,10 @@ use phiwatch_binlog::{
 
 use crate::live::event::kind;
 
+/// No server writes larger events (`max_allowed_packet` is at most 1 GiB, and there is a header).
+const EVENT_BYTES_MAX: u32 = (1 << 30) + (1 << 20);
+/// The checksum of a larger event cannot speak for its size.
+const CHECKED_BYTES_MAX: u32 = 128 << 20;
 /// Searched at a time.
 const WINDOW_BYTES: usize = 1 << 20;
 
@@ -21,6 +25,8 @@ const WINDOW_BYTES: usize = 1 << 20;
 pub(super) enum Verdict {
     /// An event of this many bytes, all there.
     Event(usize),
+    /// An event of this many bytes, to be handed over in parts.
+    Large(u64),
     /// Not decided before more is read.
     More,
     /// None; the next one stands behind these bytes.
@@ -30,7 +36,8 @@ pub(super) enum Verdict {
 pub(super) struct Framing<'a> {
     pub(super) file: &'a File,
     pub(super) checksums: bool,
-    pub(super) bytes_max: u32,
+    /// A larger event is handed over in parts.
+    pub(super) whole_bytes_max: u32,
 }
 
 impl Framing<'_> {
@@ -43,16 +50,14 @@ impl Framing<'_> {
             let bytes = self.file_bytes()?.saturating_sub(at);
             return Ok(Verdict::Damage { bytes, cause: Malformed::Encrypted });
         }
-        if confirmed && header.event_bytes <= self.bytes_max {
+        if confirmed && header.event_bytes <= self.whole_bytes_max {
             return match usize::try_from(size) {
                 Ok(size) if size <= bytes.len() => Ok(Verdict::Event(size)),
                 _ => self.more(at, end, size),
             };
         }
         if confirmed && end <= self.file_bytes()? {
-            let bytes_max = u64::from(self.bytes_max);
-            let cause = Malformed::TooLarge { field: "event", bytes: size, bytes_max };
-            return Ok(Verdict::Damage { bytes: size, cause });
+            return Ok(Verdict::Large(size));
         }
         self.judge_unconfirmed(header, bytes, at)
     }
@@ -75,28 +80,29 @@ impl Framing<'_> {
         let size = u64::from(header.event_bytes);
         let end = at + size;
         let file_bytes = self.file_bytes()?;
-        let possible = header.check(self.bytes_max, self.checksums).is_ok() && end <= file_bytes;
+        let possible = header.check(EVENT_BYTES_MAX, self.checksums).is_ok() && end <= file_bytes;
         if possible && self.speaks_for(header, bytes, at, end, file_bytes)? {
             return Ok(match usize::try_from(size) {
+                _ if header.event_bytes > self.whole_bytes_max => Verdict::Large(size),
                 Ok(size) if size <= bytes.len() => Verdict::Event(size),
                 _ => Verdict::More,
             });
         }
-        let cause = if end > file_bytes && size <= u64::from(self.bytes_max) {
+        let cause = if end > file_bytes && size <= u64::from(EVENT_BYTES_MAX) {
             Malformed::Truncated {
                 field: "event",
                 needed: size,
                 left: file_bytes.saturating_sub(at),
             }
         } else {
-            header.check(self.bytes_max, self.checksums).err().unwrap_or(Malformed::NoEvent)
+            header.check(EVENT_BYTES_MAX, self.checksums).err().unwrap_or(Malformed::NoEvent)
         };
         // The size is wrong, but the end position may be right.
         let distance = header.log_pos.wrapping_sub(low(at));
         let told = at + u64::from(distance);
         if header.log_pos != 0
             && distance as usize >= HEADER_BYTES
-            && distance <= self.bytes_max
+            && distance <= EVENT_BYTES_MAX
             && (told == file_bytes || self.event_at(told, true)?)
         {
             let found = u64::from(distance);
@@ -121,13 +127,15 @@ impl Framing<'_> {
         let size = header.event_bytes as usize;
         let follows = match bytes.get(size..).map(Header::parse) {
             Some(Ok(next)) => {
-                plausible_next(&next, end, self.bytes_max) && !(strict && next.log_pos == 0)
+                plausible_next(&next, end, EVENT_BYTES_MAX) && !(strict && next.log_pos == 0)
             }
             // Nothing follows, or a cut header that cannot speak for anything.
             _ if file_bytes.saturating_sub(end) < HEADER_BYTES as u64 => !strict || !self.checksums,
             _ => self.event_at(end, strict)?,
         };
-        Ok(follows || self.checksums && self.crc32_fits(at, end)?)
+        // A claim of a gigabyte is not worth reading one.
+        let is_checked = self.checksums && header.event_bytes <= CHECKED_BYTES_MAX;
+        Ok(follows || is_checked && self.crc32_fits(at, end)?)
     }
 
     fn event_at(&self, offset: u64, strict: bool) -> io::Result<bool> {
@@ -136,7 +144,7 @@ impl Framing<'_> {
             return Ok(false);
         }
         Ok(Header::parse(&bytes).is_ok_and(|next| {
-            plausible_next(&next, offset, self.bytes_max) && !(strict && next.log_pos == 0)
+            plausible_next(&next, offset, EVENT_BYTES_MAX) && !(strict && next.log_pos == 0)
         }))
     }
 
@@ -165,7 +173,7 @@ impl Framing<'_> {
         let mut at = from;
         while at < file_bytes {
             let count = self.read_at(&mut window, at)?;
-            if let Some(index) = resync(&window[..count], at, self.checksums, self.bytes_max) {
+            if let Some(index) = resync(&window[..count], at, self.checksums, EVENT_BYTES_MAX) {
                 return Ok(Some(at + index as u64));
             }
             if count < HEADER_BYTES {

@@ -6,7 +6,7 @@
 //! # Invariants
 //! - A size in a header is a claim: no memory is set aside for it, and one that nothing confirms
 //!   is not followed ([`framing`]).
-//! - Memory is one chunk, or one event of at most the limit.
+//! - Memory is one chunk, or one event of at most the limit; a larger one is handed over in parts.
 
 mod framing;
 
@@ -27,7 +27,7 @@ use phiwatch_binlog::{
 };
 
 use crate::{
-    Batch, EVENT_BYTES_MAX, Item, Source, SourceError,
+    Batch, Item, Source, SourceError, WHOLE_BYTES_MAX,
     live::event::{has_checksums, kind},
 };
 use framing::{Framing, Verdict};
@@ -42,7 +42,7 @@ pub struct FileSource {
     paths: VecDeque<PathBuf>,
     open: Option<OpenFile>,
     start: Option<u64>,
-    event_bytes_max: u32,
+    whole_bytes_max: u32,
     progress: Arc<FileProgress>,
 }
 
@@ -77,7 +77,7 @@ impl FileSource {
             paths: paths.into(),
             open: None,
             start: None,
-            event_bytes_max: EVENT_BYTES_MAX,
+            whole_bytes_max: WHOLE_BYTES_MAX,
             progress: Arc::new(progress),
         }
     }
@@ -90,10 +90,10 @@ impl FileSource {
         self
     }
 
-    /// Another limit than [`EVENT_BYTES_MAX`].
+    /// Another limit than [`WHOLE_BYTES_MAX`].
     #[must_use]
-    pub fn with_event_bytes_max(mut self, event_bytes_max: u32) -> Self {
-        self.event_bytes_max = event_bytes_max;
+    pub fn with_whole_bytes_max(mut self, whole_bytes_max: u32) -> Self {
+        self.whole_bytes_max = whole_bytes_max;
         self
     }
 
@@ -121,6 +121,8 @@ impl FileSource {
                     at: MAGIC_BYTES,
                     carry: Vec::new(),
                     checksums: false,
+                    large_bytes: 0,
+                    large_left: 0,
                     start,
                 });
                 return Ok(None);
@@ -148,7 +150,7 @@ impl Source for FileSource {
                 continue;
             };
             let (batch, is_done) =
-                open.batch(self.event_bytes_max, &self.progress).map_err(|cause| {
+                open.batch(self.whole_bytes_max, &self.progress).map_err(|cause| {
                     SourceError::File { file: open.path.display().to_string(), cause }
                 })?;
             if is_done {
@@ -177,13 +179,20 @@ struct OpenFile {
     /// Bytes from there on that were read already.
     carry: Vec<u8>,
     checksums: bool,
+    /// Size of the event at `at` that is handed over in parts, and how much of it still comes.
+    large_bytes: u64,
+    large_left: u64,
     /// Go on there after the format description.
     start: Option<u64>,
 }
 
 impl OpenFile {
     /// The next events, and whether the file is read.
-    fn batch(&mut self, bytes_max: u32, progress: &FileProgress) -> io::Result<(Batch, bool)> {
+    fn batch(
+        &mut self,
+        whole_bytes_max: u32,
+        progress: &FileProgress,
+    ) -> io::Result<(Batch, bool)> {
         let mut batch = Batch { bytes: std::mem::take(&mut self.carry), items: Vec::new() };
         if let Some(name) = self.name.take() {
             batch.items.push(Item::File { name, offset: self.start.unwrap_or(self.at) });
@@ -192,8 +201,16 @@ impl OpenFile {
         let mut next = 0;
         let mut is_end = false;
         loop {
-            let verdict = self.judge(&batch.bytes[next..], bytes_max, is_end)?;
+            if self.large_left > 0 {
+                if next > 0 && next == batch.bytes.len() {
+                    return Ok((batch, false));
+                }
+                next = self.part(&mut batch, next, progress)?;
+                continue;
+            }
+            let verdict = self.judge(&batch.bytes[next..], whole_bytes_max, is_end)?;
             match verdict {
+                Verdict::Large(size) => (self.large_bytes, self.large_left) = (size, size),
                 Verdict::Event(bytes) => {
                     let range = next..next + bytes;
                     let event = &batch.bytes[range.clone()];
@@ -229,8 +246,38 @@ impl OpenFile {
         }
     }
 
-    fn judge(&self, bytes: &[u8], bytes_max: u32, is_end: bool) -> io::Result<Verdict> {
-        let framing = Framing { file: &self.file, checksums: self.checksums, bytes_max };
+    /// Hands over the next part of a large event; returns where the next one begins.
+    fn part(
+        &mut self,
+        batch: &mut Batch,
+        next: usize,
+        progress: &FileProgress,
+    ) -> io::Result<usize> {
+        if next == batch.bytes.len() {
+            let count = self.read(&mut batch.bytes)?;
+            progress.read_bytes.fetch_add(count as u64, Ordering::Relaxed);
+            if count == 0 {
+                // The file was cut while it was read.
+                let cause =
+                    Malformed::Truncated { field: "event", needed: self.large_left, left: 0 };
+                batch.items.push(Item::Damage { offset: self.at, bytes: 0, cause });
+                self.large_left = 0;
+                return Ok(next);
+            }
+        }
+        let there = batch.bytes.len() - next;
+        let count = usize::try_from(self.large_left).unwrap_or(usize::MAX).min(there);
+        self.large_left -= count as u64;
+        let range = next..next + count;
+        batch.items.push(Item::Part { offset: self.at, range, left: self.large_left });
+        if self.large_left == 0 {
+            self.at += self.large_bytes;
+        }
+        Ok(next + count)
+    }
+
+    fn judge(&self, bytes: &[u8], whole_bytes_max: u32, is_end: bool) -> io::Result<Verdict> {
+        let framing = Framing { file: &self.file, checksums: self.checksums, whole_bytes_max };
         if bytes.len() < HEADER_BYTES {
             return Ok(match bytes.len() as u64 {
                 left @ 1.. if is_end => Verdict::Damage {

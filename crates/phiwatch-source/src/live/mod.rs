@@ -6,6 +6,7 @@
 //!   mend ends the source.
 
 pub(crate) mod event;
+mod large;
 mod open;
 mod queue;
 mod reader;

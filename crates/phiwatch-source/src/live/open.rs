@@ -102,7 +102,7 @@ async fn first_packet(
     const PATIENCE: Duration = Duration::from_secs(60);
     let mut payload = Vec::new();
     loop {
-        let packet = connection.packets.advance(&mut payload, config.event_bytes_max as usize + 1);
+        let packet = connection.packets.advance(&mut payload, config.whole_bytes_max as usize + 1);
         match packet.map_err(|what| connection.protocol(what))? {
             Some(Packet::Whole { .. }) if payload.first() == Some(&0xff) => {
                 return Err(classify(connection.server(&payload, DOING), config, resume));

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::{
     event::{self, kind},
+    large::LargePacket,
     open::{Known, Opened, classify, open},
     queue::Sender,
     session::Identity,
@@ -43,22 +44,24 @@ enum Ended {
 }
 
 pub(crate) struct Reader {
-    config: LiveConfig,
+    pub(super) config: LiveConfig,
     addresses: Vec<Address>,
     /// Index of the address of the last connection.
     current: usize,
     queue: Sender,
-    shared: Arc<Shared>,
-    tracker: Tracker,
-    connection: Connection,
+    pub(super) shared: Arc<Shared>,
+    pub(super) tracker: Tracker,
+    pub(super) connection: Connection,
     /// Payload of the dump's first packet, which was read to know that the dump began.
     first: Vec<u8>,
     /// `server_uuid` or `server_id` of the last connection.
     server: String,
-    batch: Batch,
+    pub(super) batch: Batch,
+    /// A packet that is used in parts.
+    pub(super) large: Option<LargePacket>,
     pause: Duration,
     /// This connection has brought a transaction or a heartbeat.
-    is_settled: bool,
+    pub(super) is_settled: bool,
 }
 
 /// Tells whom the next items come from: in the stream, so that it is said of the right ones.
@@ -105,6 +108,7 @@ impl Reader {
             first,
             server,
             batch,
+            large: None,
             pause: PAUSE_MIN,
             is_settled: false,
         };
@@ -219,10 +223,9 @@ impl Reader {
 
     /// Reads one connection's packets to its end.
     async fn dump(&mut self) -> Result<Ended, SourceError> {
-        // One byte of a packet is its status.
-        let bytes_max = self.config.event_bytes_max as usize + 1;
         let patience = self.config.heartbeat * HEARTBEATS_MISSED_MAX;
         self.is_settled = false;
+        self.large = None;
         let start = self.batch.bytes.len();
         self.batch.bytes.append(&mut self.first);
         let mut arrived = Some(Packet::Whole { start });
@@ -239,8 +242,11 @@ impl Reader {
             arrived = self
                 .connection
                 .packets
-                .advance(&mut self.batch.bytes, bytes_max)
+                .advance(&mut self.batch.bytes, usize::MAX)
                 .map_err(|what| self.connection.protocol(what))?;
+            if arrived.is_none() && !self.large_packet().await? {
+                return Ok(Ended::Unread);
+            }
             let patience = if self.is_settled { patience } else { patience.max(SEARCH_MAX) };
             if arrived.is_none() && !self.wait(patience).await? {
                 return Ok(Ended::Unread);
@@ -282,7 +288,7 @@ impl Reader {
     }
 
     /// Hands the batch over; what has arrived of an unfinished packet stays.
-    async fn flush(&mut self) -> bool {
+    pub(super) async fn flush(&mut self) -> bool {
         if self.batch.items.is_empty() {
             return true;
         }
@@ -298,10 +304,11 @@ impl Reader {
 
     /// One packet of the dump; true at its end. `entered`: a file was named on this connection.
     fn packet(&mut self, packet: Packet, entered: &mut bool) -> Result<bool, SourceError> {
-        let (start, bytes) = match packet {
-            Packet::Whole { start } => (start, (self.batch.bytes.len() - start) as u64),
-            Packet::Refused { start, bytes } => (start, bytes),
-        };
+        let (Packet::Whole { start } | Packet::Refused { start, .. }) = packet;
+        if self.large.is_some() {
+            return self.large_ends(start).map(|()| false);
+        }
+        let bytes = (self.batch.bytes.len() - start) as u64;
         match self.batch.bytes.get(start) {
             Some(0) => {}
             Some(0xfe) if bytes < 9 => {
@@ -326,8 +333,7 @@ impl Reader {
         let event = &self.batch.bytes[start + 1..];
         match Header::parse(event) {
             Ok(header) if u64::from(header.event_bytes) == size => {
-                let refused = matches!(packet, Packet::Refused { .. });
-                self.event(&header, start, refused, entered)?;
+                self.event(&header, start, entered)?;
             }
             Ok(header) => {
                 let claimed = u64::from(header.event_bytes);
@@ -338,7 +344,7 @@ impl Reader {
         Ok(false)
     }
 
-    fn damage(&mut self, start: usize, bytes: u64, cause: Malformed) {
+    pub(super) fn damage(&mut self, start: usize, bytes: u64, cause: Malformed) {
         self.batch.bytes.truncate(start);
         let offset = self.tracker.damage(bytes);
         self.batch.items.push(Item::Damage { offset, bytes, cause });
@@ -349,7 +355,6 @@ impl Reader {
         &mut self,
         header: &Header,
         start: usize,
-        refused: bool,
         entered: &mut bool,
     ) -> Result<(), SourceError> {
         let event = &self.batch.bytes[start + 1..];
@@ -385,6 +390,17 @@ impl Reader {
             }
             _ => self.tracker.event(header, event, offset),
         };
+        self.after_event(header);
+        if deliver {
+            let range = start + 1..self.batch.bytes.len();
+            self.batch.items.push(Item::Event { offset, range });
+        } else {
+            self.batch.bytes.truncate(start);
+        }
+        Ok(())
+    }
+
+    pub(super) fn after_event(&mut self, header: &Header) {
         if let Some(done) = self.tracker.take_announced() {
             self.batch.items.push(Item::Executed { done });
         }
@@ -392,19 +408,6 @@ impl Reader {
             self.shared.is_caught_up.store(false, Ordering::Relaxed);
             self.pause = PAUSE_MIN;
         }
-        if !deliver {
-            self.batch.bytes.truncate(start);
-        } else if refused {
-            self.batch.bytes.truncate(start);
-            let bytes = u64::from(header.event_bytes);
-            let bytes_max = u64::from(self.config.event_bytes_max);
-            let cause = Malformed::TooLarge { field: "event", bytes, bytes_max };
-            self.batch.items.push(Item::Damage { offset, bytes, cause });
-        } else {
-            let range = start + 1..self.batch.bytes.len();
-            self.batch.items.push(Item::Event { offset, range });
-        }
-        Ok(())
     }
 
     fn beyond_end(&self) -> SourceError {

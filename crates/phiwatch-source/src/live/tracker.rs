@@ -167,8 +167,13 @@ impl Tracker {
         at
     }
 
+    /// Whether an event at `at`, inside a transaction, is one that was not delivered before.
+    pub(crate) fn delivers(&self, at: u64) -> bool {
+        !self.skipping && at >= self.skip_until
+    }
+
     /// Takes note of an event that stands at `at`; false if it was delivered before. `event` may
-    /// be only the first bytes of a refused one.
+    /// be only the first bytes of a large one.
     pub(crate) fn event(&mut self, header: &Header, event: &[u8], at: u64) -> bool {
         if header.kind == kind::FORMAT_DESCRIPTION {
             self.checksums = event::has_checksums(event);

@@ -143,6 +143,18 @@ impl PacketStream {
         Ok(true)
     }
 
+    /// Where what has arrived of an unfinished packet begins in the caller's vector.
+    pub(crate) fn unfinished(&self) -> Option<usize> {
+        self.open.map(|open| open.start)
+    }
+
+    /// What has arrived of an unfinished packet was used: it goes on at `start`.
+    pub(crate) fn used_up_to(&mut self, start: usize) {
+        if let Some(open) = &mut self.open {
+            open.start = start;
+        }
+    }
+
     /// Moves what has arrived of an unfinished packet out of `out` into a vector of its own, where
     /// the packet goes on.
     pub(crate) fn detach(&mut self, out: &mut Vec<u8>) -> Vec<u8> {

@@ -13,12 +13,15 @@ const ROWS: u8 = 30;
 struct Read {
     files: Vec<(String, u64)>,
     events: Vec<(u64, Vec<u8>)>,
+    /// Start and size of events that came in parts.
+    large: Vec<(u64, u64)>,
     damage: Vec<(u64, u64, Malformed)>,
     batches: usize,
 }
 
 fn read(mut source: impl Source) -> Result<Read, SourceError> {
     let mut read = Read::default();
+    let mut parts = Vec::new();
     while let Some(batch) = source.next_batch()? {
         read.batches += 1;
         for item in batch.items {
@@ -26,6 +29,13 @@ fn read(mut source: impl Source) -> Result<Read, SourceError> {
                 Item::File { name, offset } => read.files.push((name.to_string(), offset)),
                 Item::Event { offset, range } => {
                     read.events.push((offset, batch.bytes[range].to_vec()));
+                }
+                Item::Part { offset, range, left } => {
+                    parts.extend(&batch.bytes[range]);
+                    if left == 0 {
+                        read.large.push((offset, parts.len() as u64));
+                        read.events.push((offset, std::mem::take(&mut parts)));
+                    }
                 }
                 Item::Damage { offset, bytes, cause } => read.damage.push((offset, bytes, cause)),
                 Item::Server { .. }
@@ -80,26 +90,25 @@ fn every_event_comes_once_with_its_offset() {
 }
 
 #[test]
-fn large_event_is_read_whole_or_refused_by_its_size() {
-    let mut builder = Builder::new(true);
-    let large = builder.event(ROWS, &vec![1; 1 << 20]);
-    let after = builder.event(ROWS, b"after");
-    let dir = TempDir::new().unwrap();
-    let path = write(&dir, "binlog.000001", &builder.bytes);
-    let size = (1_u32 << 20) + 23;
-    let whole = FileSource::new(vec![path.clone()]).with_event_bytes_max(size);
-    assert_eq!(starts(&read(whole).unwrap()), [4, large, after]);
-    let refused = FileSource::new(vec![path]).with_event_bytes_max(size - 1);
-    let progress = refused.progress();
-    let read = read(refused).unwrap();
-    assert_eq!(starts(&read), [4, after]);
-    let cause = Malformed::TooLarge {
-        field: "event",
-        bytes: u64::from(size),
-        bytes_max: u64::from(size) - 1,
-    };
-    assert_eq!(read.damage, [(large, u64::from(size), cause)]);
-    assert_eq!(progress.read_bytes(), progress.total_bytes());
+fn large_event_is_read_whole_or_in_parts() {
+    for positions in [true, false] {
+        let mut builder = Builder::new(true);
+        builder.positions = positions;
+        let large = builder.event(ROWS, &vec![1; 1 << 20]);
+        let after = builder.event(ROWS, b"after");
+        let dir = TempDir::new().unwrap();
+        let path = write(&dir, "binlog.000001", &builder.bytes);
+        let size = (1_u32 << 20) + 23;
+        let whole = FileSource::new(vec![path.clone()]).with_whole_bytes_max(size);
+        let whole = read(whole).unwrap();
+        assert_eq!((starts(&whole), whole.large), (vec![4, large, after], vec![]));
+        let parts = FileSource::new(vec![path]).with_whole_bytes_max(size - 1);
+        let progress = parts.progress();
+        let parts = read(parts).unwrap();
+        assert_eq!((parts.events, parts.large), (whole.events, vec![(large, u64::from(size))]));
+        assert!(parts.damage.is_empty() && parts.batches > 3);
+        assert_eq!(progress.read_bytes(), progress.total_bytes());
+    }
 }
 
 #[test]

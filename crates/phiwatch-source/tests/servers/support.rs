@@ -157,6 +157,8 @@ pub(crate) struct Seen {
     pub(crate) damage: Vec<u64>,
     pub(crate) caught_up: usize,
     pub(crate) largest: usize,
+    /// Bytes of events that came in parts.
+    pub(crate) parts: usize,
     pub(crate) events: usize,
 }
 
@@ -179,6 +181,11 @@ impl Seen {
                         16 => self.numbers.append(&mut self.open),
                         _ => {}
                     }
+                }
+                Item::Part { range, left, .. } => {
+                    self.events += usize::from(*left == 0);
+                    self.parts += range.len();
+                    self.largest = self.largest.max(range.len());
                 }
                 Item::Damage { bytes, .. } => self.damage.push(*bytes),
                 Item::Purged { missing } => self.purged.push(missing.clone()),

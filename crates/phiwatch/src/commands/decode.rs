@@ -21,9 +21,13 @@ use crate::{
     pipeline::{ColumnNames, op_name},
 };
 
+/// Every column is printed, so all of an event is kept: event and line together stay far below
+/// 256 MB.
+const EVENT_BYTES_MAX: u32 = 64 << 20;
+
 pub(super) fn run(args: DecodeArgs) -> anyhow::Result<ExitCode> {
     let mut printer = Printer::new(args.count);
-    let mut decoder = Decoder::new(Limits::default());
+    let mut decoder = Decoder::new(Limits { event_bytes_max: EVENT_BYTES_MAX });
     if let Some(url) = args.source {
         let overrides = Overrides { source: Some(url), ..Overrides::default() };
         let config = Config::load(args.config.as_deref(), overrides)?;
@@ -85,6 +89,10 @@ impl Printer {
                 Item::Event { offset, range } => {
                     let Some(raw) = batch.bytes.get(range.clone()) else { continue };
                     decoder.event(*offset, raw, self);
+                }
+                Item::Part { offset, range, left } => {
+                    let Some(part) = batch.bytes.get(range.clone()) else { continue };
+                    decoder.part(*offset, part, *left, self);
                 }
                 Item::Damage { offset, bytes, cause } => {
                     decoder.damaged(*offset, *bytes, cause.clone(), self);
