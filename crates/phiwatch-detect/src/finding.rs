@@ -85,6 +85,8 @@ pub(crate) struct Signal {
     pub(crate) rows: u64,
     /// Persons, if the signal knows better than the transaction's rows (a window's count).
     pub(crate) persons: u64,
+    /// The evidence, where it is not the transaction at hand: time passed, and this one tells it.
+    pub(crate) evidence: Option<Evidence>,
     /// Which rows of the transaction are evidence.
     pub(crate) scope: Scope,
     /// Which kinds of change make its persons; None = all.
@@ -110,6 +112,7 @@ impl Signal {
             phi: PhiClasses::default(),
             rows: 0,
             persons: 0,
+            evidence: None,
             scope,
             kind: None,
             benign: None,
@@ -320,7 +323,7 @@ impl Finding {
         self.persons_min = self.persons_min.max(signal.persons);
         self.last_seen = self.last_seen.max(act.time);
         self.correlation = self.correlation.or(act.correlation);
-        if let Some(summary) = act.summary {
+        if let Some(summary) = act.summary.filter(|_| signal.evidence.is_none()) {
             for group in &summary.groups {
                 if signal.scope.has(&group.database, group.tenant) {
                     self.persons.absorb(&group.persons, signal.kind, PERSONS_EXACT_MAX);
@@ -332,9 +335,9 @@ impl Finding {
                 }
             }
         }
-        let evidence = act
+        let evidence = signal
             .evidence
-            .clone()
+            .or_else(|| act.evidence.clone())
             .or_else(|| act.summary.map(|summary| summary.evidence(&signal.scope, act.time)));
         if let Some(mut evidence) = evidence {
             while evidence.tables.len() > EVIDENCE_TABLES_MAX {

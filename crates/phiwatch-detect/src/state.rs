@@ -418,6 +418,7 @@ state_enum!(ExportEntity {
 });
 state_enum!(CopyForm {
     0 => CreateSelect, 1 => CreateLike, 2 => CreateColumns, 3 => RowUnknownTable,
+    4 => CreateShadow, 5 => RowShadow,
 });
 state_enum!(AccountChange {
     0 => UserCreated { user_id, is_active },

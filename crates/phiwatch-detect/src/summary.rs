@@ -74,6 +74,30 @@ impl Origin {
         }
     }
 
+    /// The evidence of a transaction that stands here.
+    pub(crate) fn evidence(
+        &self,
+        time: EventTime,
+        tables: EvidenceTables,
+        subjects: (u64, bool),
+    ) -> Evidence {
+        Evidence {
+            gtid: self.gtid.as_ref().map(ToString::to_string),
+            position: self.start.clone(),
+            server_uuid: self.gtid.as_ref().and_then(|gtid| match gtid {
+                Gtid::MySql { uuid, .. } => {
+                    Some(uuid::Uuid::from_bytes(*uuid).hyphenated().to_string())
+                }
+                Gtid::MariaDb { .. } => None,
+            }),
+            server_id: self.server_id,
+            thread: self.thread,
+            time,
+            tables,
+            subjects,
+        }
+    }
+
     /// The transaction's identity on every replay: its GTID, else where it stands.
     pub(crate) fn identity(&self) -> String {
         match &self.gtid {
@@ -126,6 +150,8 @@ pub(crate) struct Cross {
 pub(crate) struct Copied {
     /// CREATE statement seen.
     pub(crate) created: Option<CopyForm>,
+    /// By its name the shadow of its source in an online schema change.
+    pub(crate) is_shadow: bool,
     pub(crate) rows: u64,
     pub(crate) classes: PhiClasses,
     pub(crate) columns: u32,
@@ -153,6 +179,7 @@ pub(crate) enum Item {
     ExportNotice,
     Config { path: Arc<str>, scope: Arc<str>, scope_id: u32, opened: bool, why: String },
     Emptied { dropped: bool },
+    Migration { shadow: Arc<str>, is_swapped: bool },
     Code { kind: String },
     Surface { kind: String, classes: PhiClasses },
     Import { phase: ImportPhase, rows: u64 },
@@ -385,6 +412,9 @@ impl Summary {
                 }
             }
             Fact::TableEmptied { dropped } => Item::Emptied { dropped: *dropped },
+            Fact::Migration { shadow, is_swapped } => {
+                Item::Migration { shadow: Arc::clone(shadow), is_swapped: *is_swapped }
+            }
             Fact::Code(code) => Item::Code { kind: code_words(*code).to_owned() },
             Fact::NewSurface { kind, classes } => {
                 Item::Surface { kind: (*kind).to_owned(), classes: *classes }
@@ -449,6 +479,7 @@ impl Summary {
         }
         let copied = self.copies.entry(key).or_insert_with(|| Copied {
             created: None,
+            is_shadow: false,
             rows: 0,
             classes: PhiClasses::default(),
             columns: 0,
@@ -456,6 +487,11 @@ impl Summary {
         });
         match form {
             CopyForm::RowUnknownTable => copied.rows += 1,
+            CopyForm::RowShadow => {
+                copied.rows += 1;
+                copied.is_shadow = true;
+            }
+            CopyForm::CreateShadow => copied.is_shadow = true,
             CopyForm::CreateSelect | CopyForm::CreateLike | CopyForm::CreateColumns => {
                 copied.created = Some(form);
             }
@@ -502,21 +538,7 @@ impl Summary {
             sum.updates += tally.counts.updates;
             sum.deletes += tally.counts.deletes;
         }
-        Evidence {
-            gtid: self.origin.gtid.as_ref().map(ToString::to_string),
-            position: self.origin.start.clone(),
-            server_uuid: self.origin.gtid.as_ref().and_then(|gtid| match gtid {
-                Gtid::MySql { uuid, .. } => {
-                    Some(uuid::Uuid::from_bytes(*uuid).hyphenated().to_string())
-                }
-                Gtid::MariaDb { .. } => None,
-            }),
-            server_id: self.origin.server_id,
-            thread: self.origin.thread,
-            time,
-            tables,
-            subjects: self.subjects(scope),
-        }
+        self.origin.evidence(time, tables, self.subjects(scope))
     }
 
     pub(crate) fn notes(&self) -> impl Iterator<Item = &Note> {
@@ -615,7 +637,7 @@ state_struct!(Origin { start, gtid, server_id, thread });
 state_struct!(Tally { database, table, class, is_grid, phi, tenant, counts });
 state_struct!(Group { database, tenant, persons, orders, core_rows, phi });
 state_struct!(Cross { tenant, statement, found, expected, weight, rows, phi });
-state_struct!(Copied { created, rows, classes, columns, sources });
+state_struct!(Copied { created, is_shadow, rows, classes, columns, sources });
 state_struct!(Note { database, table, class, is_grid, phi, tenant, item });
 state_struct!(Widest { statement, columns, persons, last });
 state_struct!(Summary {
@@ -647,4 +669,5 @@ state_enum!(Item {
     8 => Import { phase, rows },
     9 => Maintenance { kind },
     10 => Unseen,
+    11 => Migration { shadow, is_swapped },
 });

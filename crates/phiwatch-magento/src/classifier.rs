@@ -231,6 +231,9 @@ impl Classifier {
         };
         if let Some(spec) = catalog.spec(&info.name).filter(|_| info.class != TableClass::Unknown) {
             self.shops.list[at].is_shop |= spec.is_mark;
+            if info.class.is_personal() {
+                self.shops.list[at].saw(&info.name);
+            }
             let is_silent = info.class == TableClass::Control && spec.rule.is_none();
             return (!is_silent).then(|| Binding::known(table, spec, Arc::new(info), at));
         }
@@ -395,15 +398,16 @@ impl Work<'_> {
             }
             Kind::Known(rule) => rule.and_then(|rule| self.verdict(rule)),
             Kind::Copy { classes, columns, is_made } => {
-                if !is_made && self.is_migration() {
-                    self.counters.migration_rows += 1;
+                let of = if is_made { None } else { self.shadowed() };
+                if !is_made && !self.shop.is_shop && of.is_none() {
                     return;
                 }
-                if !is_made && !self.shop.is_shop {
-                    return;
-                }
-                let form = CopyForm::RowUnknownTable;
-                Some(Fact::Copy { form, classes, columns, sources: Vec::new() })
+                self.counters.migration_rows += u64::from(of.is_some());
+                let form = match of {
+                    Some(_) => CopyForm::RowShadow,
+                    None => CopyForm::RowUnknownTable,
+                };
+                Some(Fact::Copy { form, classes, columns, sources: of.into_iter().collect() })
             }
         };
         self.counters.add_row(binding.info.class);
@@ -445,10 +449,10 @@ impl Work<'_> {
         control.run(rule);
     }
 
-    /// Whether the table is the shadow of a known one in an online schema change.
-    fn is_migration(&self) -> bool {
+    /// The personal table whose shadow this one is in an online schema change.
+    fn shadowed(&self) -> Option<Arc<str>> {
         let name = &self.binding.info.name;
-        self.catalog.migrated(name, &self.settings.table_prefix).is_some()
+        self.shop.shadowed(self.catalog, &self.settings.table_prefix, name)
     }
 
     fn verdict(&mut self, rule: Rule) -> Option<Fact> {

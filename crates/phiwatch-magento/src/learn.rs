@@ -86,8 +86,22 @@ impl Classifier {
         if let (Ok(id), Some(shop)) = (u32::try_from(id), self.shop(database))
             && id != 0
         {
+            if let Some(table) = table_of(entity) {
+                shop.saw(&table.into());
+            }
             shop.fill(entity, id, owner, ids_max);
         }
+    }
+}
+
+/// The table that an entity's rows were read from.
+fn table_of(entity: Entity) -> Option<&'static str> {
+    match entity {
+        Entity::Customer => Some("customer_entity"),
+        Entity::Address => Some("customer_address_entity"),
+        Entity::Order => Some("sales_order"),
+        Entity::Quote => Some("quote"),
+        _ => None,
     }
 }
 

@@ -205,6 +205,13 @@ pub enum Fact {
         /// Catalogue tables that it copies from, if the statement says (without prefix).
         sources: Vec<Arc<str>>,
     },
+    /// The shadow of a personal table took its place, by RENAME in one statement, or is gone.
+    Migration {
+        /// The shadow's name.
+        shadow: Arc<str>,
+        /// It took the table's place (else it was dropped, or renamed to something else).
+        is_swapped: bool,
+    },
     /// A table of personal data was truncated or dropped.
     TableEmptied {
         /// DROP (else TRUNCATE).
@@ -228,7 +235,7 @@ pub enum Fact {
     },
     /// DDL on a catalogue table that a reindex or an upgrade explains (noise windows).
     Maintenance {
-        /// "grid reindex", "setup upgrade", "table migration", "re-encryption".
+        /// "grid reindex", "setup upgrade", "re-encryption".
         kind: &'static str,
     },
     /// A statement-format change of a catalogue table: rows that nobody saw.
@@ -378,6 +385,11 @@ pub enum CopyForm {
     CreateColumns,
     /// A row in a table that is not in the catalogue whose columns look personal.
     RowUnknownTable,
+    /// A table, or a trigger that fills it, that by its name is the shadow of a personal table in
+    /// an online schema change; `sources` has that table.
+    CreateShadow,
+    /// A row in such a table.
+    RowShadow,
 }
 
 /// Code that runs on personal data.

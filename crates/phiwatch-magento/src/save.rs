@@ -133,6 +133,9 @@ impl Classifier {
             copies.insert(Arc::from(to), Arc::from(from));
         }
         shop.copies = copies;
+        for _ in 0..input.number()? {
+            shop.seen.insert(input.text()?.into());
+        }
         for entity in Entity::ALL {
             self.restore_owners(input, &mut shop, entity)?;
         }
@@ -181,6 +184,10 @@ fn save_shop(out: &mut Vec<u8>, shop: &Shop) {
     for (to, from) in &shop.copies {
         text(out, to);
         text(out, from);
+    }
+    number(out, shop.seen.len() as u64);
+    for table in &shop.seen {
+        text(out, table);
     }
     for owners in &shop.owners {
         number(out, owners.len());

@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{
-    Settings, ShareScope, Tenant,
+    Catalog, Settings, ShareScope, Tenant,
     catalog::Entity,
     journal::{Journal, Lesson},
     map::{IdMap, NO_CUSTOMER, NO_SITE, Owner},
@@ -68,6 +68,8 @@ pub(crate) struct Shop {
     pub(crate) exports: BTreeSet<u64>,
     /// Tables made from catalogue tables, and those.
     pub(crate) copies: BTreeMap<Arc<str>, Arc<str>>,
+    /// Personal tables of the catalogue that exist.
+    pub(crate) seen: BTreeSet<Arc<str>>,
     deletions: Vec<(Entity, u32)>,
     /// What the open transaction taught.
     pub(crate) journal: Journal,
@@ -87,6 +89,7 @@ impl Shop {
             entity_types: [None; 2],
             exports: BTreeSet::new(),
             copies: BTreeMap::new(),
+            seen: BTreeSet::new(),
             deletions: Vec::new(),
             journal: Journal::default(),
             dropped: 0,
@@ -115,6 +118,24 @@ impl Shop {
         if self.owner(entity, id).is_none() {
             self.learn(entity, id, owner, ids_max);
         }
+    }
+
+    /// A personal table of the catalogue exists.
+    pub(crate) fn saw(&mut self, table: &Arc<str>) {
+        if !self.seen.contains(table) {
+            self.seen.insert(Arc::clone(table));
+        }
+    }
+
+    /// The personal table whose shadow in an online schema change this is, by its name: one of a
+    /// table that does not exist here is none.
+    pub(crate) fn shadowed(
+        &self,
+        catalog: &Catalog,
+        prefix: &str,
+        table: &str,
+    ) -> Option<Arc<str>> {
+        self.seen.get(catalog.migrated(table, prefix)?).map(Arc::clone)
     }
 
     /// Forgets an id when the transaction ends.

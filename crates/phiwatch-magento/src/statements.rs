@@ -98,6 +98,13 @@ impl Judge<'_, '_> {
         }
         let columns = sql::created_columns(self.statement.text.expose());
         let shape = self.catalog.shape(columns.iter().map(String::as_str));
+        // pt-online-schema-change writes out the shadow's columns.
+        if form == CopyForm::CreateColumns
+            && let Some(of) = self.shadowed(table)
+        {
+            let (classes, columns) = (shape.classes, shape.columns);
+            return self.shadow(TableInfo { phi: classes, ..info }, of, classes, columns);
+        }
         if shape.is_personal() && !self.catalog.is_noise(&info.name) {
             let (classes, columns) = (shape.classes, shape.columns);
             let info = TableInfo { phi: classes, ..info };
@@ -105,6 +112,27 @@ impl Judge<'_, '_> {
             if form == CopyForm::CreateColumns {
                 self.emit.fact(Fact::NewSurface { kind: "table", classes });
             }
+        }
+    }
+
+    /// The personal table whose shadow in an online schema change a table is.
+    fn shadowed(&self, table: &TableName) -> Option<Arc<str>> {
+        let shop = self.shops.find(&table.database)?;
+        shop.shadowed(self.catalog, &self.settings.table_prefix, &table.table)
+    }
+
+    fn shadow(&mut self, info: TableInfo, of: Arc<str>, classes: PhiClasses, columns: u32) {
+        let form = CopyForm::CreateShadow;
+        self.say(info, Fact::Copy { form, classes, columns, sources: vec![of] });
+    }
+
+    /// A statement that succeeded says that a personal table exists.
+    fn saw(&mut self, table: &TableName) {
+        let info = self.info(table);
+        if info.class.is_personal()
+            && let Some(shop) = self.shops.find_mut(&table.database)
+        {
+            shop.saw(&info.name);
         }
     }
 
@@ -118,6 +146,7 @@ impl Judge<'_, '_> {
         let mut classes = PhiClasses::default();
         let mut columns = 0;
         for source in &self.statement.sources {
+            self.saw(source);
             let Some(name) = self.source(source) else { continue };
             for (_, class) in self.catalog.phi_columns(&name) {
                 classes = classes.union(class);
@@ -131,10 +160,12 @@ impl Judge<'_, '_> {
             self.created(table, info, form);
             return;
         };
-        let prefix = &self.settings.table_prefix;
-        if form == CopyForm::CreateLike && self.catalog.migrated(&table.table, prefix).is_some() {
-            self.say(info, Fact::Maintenance { kind: "table migration" });
-            return;
+        let is_here = self.statement.sources.iter().all(|from| from.database == table.database);
+        if form == CopyForm::CreateLike
+            && is_here
+            && let Some(of) = self.shadowed(table).filter(|of| *of == first)
+        {
+            return self.shadow(TableInfo { phi: classes, ..info }, of, classes, columns);
         }
         if info.class != TableClass::Unknown {
             return;
@@ -161,6 +192,7 @@ impl Judge<'_, '_> {
     }
 
     fn altered(&mut self, table: &TableName, info: TableInfo) {
+        self.saw(table);
         if info.class == TableClass::Control || !self.is_shop(&table.database) {
             return;
         }
@@ -181,25 +213,56 @@ impl Judge<'_, '_> {
         for (old, new) in pairs() {
             let (info, to) = (self.info(old), self.info(new));
             if info.class.is_personal() && to.class == TableClass::Unknown {
-                let is_replaced = pairs().any(|(_, other)| other == old);
-                if is_replaced {
-                    self.say(info, Fact::Maintenance { kind: "table migration" });
-                } else {
-                    self.emptied(old, info, true);
+                match pairs().find(|(_, other)| *other == old) {
+                    Some((shadow, _)) => {
+                        let shadow = self.info(shadow).name;
+                        self.say(info, Fact::Migration { shadow, is_swapped: true });
+                    }
+                    None => self.emptied(old, info, true),
                 }
+            } else if let Some(of) = self.shadowed(old).filter(|of| *of != to.name) {
+                self.shadow_gone(old, &of);
             }
         }
     }
 
+    /// The shadow of a table is not there any more, and did not take its place.
+    fn shadow_gone(&mut self, shadow: &TableName, of: &str) {
+        let shadow_name = self.info(shadow).name;
+        let info = TableInfo { name: of.into(), ..self.info(shadow) };
+        self.say(info, Fact::Migration { shadow: shadow_name, is_swapped: false });
+    }
+
     fn emptied(&mut self, table: &TableName, info: TableInfo, dropped: bool) {
+        if dropped && let Some(of) = self.shadowed(table) {
+            self.shadow_gone(table, &of);
+        }
         if dropped && let Some(shop) = self.shops.find_mut(&table.database) {
             shop.copies.remove(&info.name);
+            shop.seen.remove(&info.name);
         }
         if dropped && &*info.name == "customer_grid_flat" {
             self.say(info, Fact::Maintenance { kind: "grid reindex" });
         } else if info.class.is_personal() {
             self.say(info, Fact::TableEmptied { dropped });
         }
+    }
+
+    /// A trigger that carries the changes of its table to the table's own shadow and does nothing
+    /// else, as pt-online-schema-change makes three of: the shadow, and the table.
+    fn migration_trigger(&mut self, tokens: &[sql::Token<'_>]) -> Option<(TableInfo, Arc<str>)> {
+        let statement = self.statement;
+        let table = statement.tables.first()?;
+        if !is_plain(tokens) || statement.sources.is_empty() {
+            return None;
+        }
+        self.saw(table);
+        let base = self.info(table).name;
+        let is_its = |shadow: &TableName| {
+            shadow.database == table.database && self.shadowed(shadow).is_some_and(|of| of == base)
+        };
+        let shadow = statement.sources.first().filter(|_| statement.sources.iter().all(is_its))?;
+        Some((self.info(shadow), base))
     }
 
     fn database(&mut self) {
@@ -229,6 +292,10 @@ impl Judge<'_, '_> {
         if is_change_log(&tokens) {
             return;
         }
+        if let Some((shadow, of)) = self.migration_trigger(&tokens) {
+            let classes = info.phi;
+            return self.shadow(TableInfo { phi: classes, ..shadow }, of, classes, 0);
+        }
         if tokens.iter().take(12).any(|token| token.is_word("view")) {
             let classes = info.phi;
             self.say(info, Fact::NewSurface { kind: "table", classes });
@@ -236,6 +303,12 @@ impl Judge<'_, '_> {
             self.say(info, Fact::Code(CodeChange::SqlTriggerOrRoutine));
         }
     }
+}
+
+/// Whether code only writes what is in its own row: no query, no call.
+fn is_plain(tokens: &[sql::Token<'_>]) -> bool {
+    let barred = ["select", "call", "execute", "load", "prepare", "outfile"];
+    !tokens.iter().any(|token| barred.iter().any(|word| token.is_word(word)))
 }
 
 /// Whether a trigger does nothing but INSERT into `*_cl` tables.

@@ -56,6 +56,7 @@ pub(crate) fn judge(summary: &Summary, excuse: &Excuse, known: &dyn Known, out: 
             | Item::ExportQueued { .. }
             | Item::ExportStatus { .. }
             | Item::ExportNotice
+            | Item::Migration { .. }
             | Item::Import { .. }
             | Item::Maintenance { .. } => None,
         };

@@ -51,7 +51,7 @@ impl Copies {
         known: &dyn Known,
         out: &mut Vec<Signal>,
     ) {
-        for (id, copied) in &summary.copies {
+        for (id, copied) in summary.copies.iter().filter(|(_, copied)| !copied.is_shadow) {
             let target = self.target(id, copied, now);
             let Some(mut severity) = judge(target, copied, now) else { continue };
             let rows = target.rows;
@@ -115,6 +115,8 @@ fn judge(target: &Target, copied: &Copied, now: EventTime) -> Option<Severity> {
         // Empty until rows come; `phi-surface` tells of the table itself.
         Some(CopyForm::CreateColumns) if copied.rows == 0 => return None,
         Some(CopyForm::CreateColumns | CopyForm::RowUnknownTable) | None => {}
+        // Judged apart.
+        Some(CopyForm::CreateShadow | CopyForm::RowShadow) => {}
     }
     if target.is_made {
         return Some(Severity::Medium);
@@ -152,10 +154,12 @@ fn lead(table: &str, copied: &Copied, rows: u64) -> String {
             "Table {table} was made and filled with {} of {what}{from}",
             super::count(copied.rows, "row", "rows"),
         ),
-        Some(CopyForm::RowUnknownTable) | None => format!(
-            "{} with {what} went into table {table}, which is not in the catalogue",
-            super::count(copied.rows, "row", "rows"),
-        ),
+        Some(CopyForm::RowUnknownTable | CopyForm::CreateShadow | CopyForm::RowShadow) | None => {
+            format!(
+                "{} with {what} went into table {table}, which is not in the catalogue",
+                super::count(copied.rows, "row", "rows"),
+            )
+        }
     }
 }
 

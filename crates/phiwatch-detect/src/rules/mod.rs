@@ -5,6 +5,7 @@ mod copies;
 mod exports;
 mod grants;
 mod jobs;
+mod shadows;
 mod tenancy;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::{
 pub(crate) struct Rules {
     exports: exports::Exports,
     copies: copies::Copies,
+    shadows: shadows::Shadows,
     grants: grants::Grants,
     jobs: jobs::Jobs,
 }
@@ -49,6 +51,7 @@ impl Rules {
         let excuse = self.jobs.excuse(summary, now, settings, &mut signals);
         self.exports.judge(summary, now, &mut signals);
         self.copies.judge(summary, now, &excuse, known, &mut signals);
+        self.shadows.judge(summary, now, &excuse, known, &mut signals);
         self.grants.judge(summary, now, known, &mut signals);
         tenancy::judge(summary, &excuse, &mut signals);
         control::judge(summary, &excuse, known, &mut signals);
@@ -83,4 +86,4 @@ fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-state_struct!(Rules { exports, copies, grants, jobs });
+state_struct!(Rules { exports, copies, shadows, grants, jobs });

@@ -641,6 +641,7 @@ impl Judge<'_> {
                 0
             },
             persons,
+            evidence: None,
             scope,
             kind: Some(count.kind()),
             benign: None,

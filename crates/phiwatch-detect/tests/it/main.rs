@@ -10,6 +10,7 @@
 mod checkpoint;
 mod findings;
 mod rules;
+mod shadows;
 mod shop;
 mod traffic;
 mod volume;

@@ -396,7 +396,8 @@ mod tests {
         assert_eq!(catalog.migrated("_customer_entity_gho", ""), Some("customer_entity"));
         assert_eq!(catalog.migrated("_m2_quote_new", "m2_"), Some("quote"));
         assert_eq!(catalog.migrated("_people_gho", ""), None);
-        assert_eq!(catalog.migrated("customer_entity_new", ""), None);
+        assert_eq!(catalog.migrated("customer_entity_new", ""), Some("customer_entity"));
+        assert_eq!(catalog.migrated("customer_entity_copy", ""), None);
     }
 
     #[test]

@@ -80,16 +80,46 @@ fn online_schema_changes_and_products_are_no_copies() {
     let mut world = people();
     let out = world.statement(Kind::CreateTableSelect, &["x"], &["catalog_product_entity"], "");
     assert_eq!(out, []);
-    world.statement(Kind::CreateTableLike, &["_customer_entity_gho"], &["customer_entity"], "");
+    let of = |form, table: &str| Some((form, vec![table.to_owned()]));
+    let out = world.statement(Kind::CreateTableLike, &["_quote_gho"], &["quote"], "");
+    assert_eq!(copy(&out), of(CopyForm::CreateShadow, "quote"));
     let columns = world.schema["customer_entity"].clone();
     world.schema.insert("_customer_entity_gho".into(), columns.clone());
-    assert_eq!(world.insert("_customer_entity_gho", &[]), []);
+    let out = world.insert("_customer_entity_gho", &[]);
+    assert_eq!(copy(&out), of(CopyForm::RowShadow, "customer_entity"));
     assert_eq!(world.classifier.counters().migration_rows, 1);
-    // A shadow of nothing is a copy, and so is one that a query fills.
-    world.schema.insert("_people_gho".into(), columns);
-    assert!(copy(&world.insert("_people_gho", &[])).is_some());
-    let out = world.statement(Kind::CreateTableSelect, &["_quote_new"], &["customer_entity"], "");
-    assert!(copy(&out).is_some());
+    // As pt-online-schema-change makes it.
+    let text = "CREATE TABLE `_customer_entity_new` (entity_id int, email text, firstname text)";
+    let out = world.statement(Kind::CreateTable, &["_customer_entity_new"], &[], text);
+    assert_eq!(copy(&out), of(CopyForm::CreateShadow, "customer_entity"));
+    // Restored, it is known which tables there are.
+    let saved = world.classifier.save();
+    let catalog = std::sync::Arc::new(phiwatch_magento::Catalog::builtin());
+    let key = phiwatch_magento::TokenKey([7; 32]);
+    world.classifier = phiwatch_magento::Classifier::new(catalog, Settings::default(), &key);
+    world.classifier.restore(&saved).unwrap();
+    let out = world.insert("_customer_entity_gho", &[]);
+    assert_eq!(copy(&out), of(CopyForm::RowShadow, "customer_entity"));
+}
+
+#[test]
+fn forged_shadows_are_copies() {
+    let mut world = people();
+    let columns = world.schema["customer_entity"].clone();
+    // Of nothing; of a table that the shop does not have; of another table; filled by a query;
+    // in another schema.
+    world.schema.insert("_people_gho".into(), columns.clone());
+    assert_eq!(copy(&world.insert("_people_gho", &[])).unwrap().0, CopyForm::RowUnknownTable);
+    world.schema.insert("_company_gho".into(), columns);
+    assert_eq!(copy(&world.insert("_company_gho", &[])).unwrap().0, CopyForm::RowUnknownTable);
+    for (kind, table, source, form) in [
+        (Kind::CreateTableLike, "_quote_gho", "customer_entity", CopyForm::CreateLike),
+        (Kind::CreateTableSelect, "_quote_new", "quote", CopyForm::CreateSelect),
+        (Kind::CreateTableLike, "out._quote_gho", "shop.quote", CopyForm::CreateLike),
+    ] {
+        let out = world.statement(kind, &[table], &[source], "");
+        assert_eq!(copy(&out).unwrap().0, form, "{table}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Statements: losses, code, accounts, unseen rows, new columns.
 
 use phiwatch_binlog::StatementKind as Kind;
-use phiwatch_magento::{AccountChange, CodeChange, Fact, Observation};
+use phiwatch_magento::{AccountChange, CodeChange, CopyForm, Fact, Observation};
 
 use crate::world::{World, facts};
 
@@ -19,6 +19,9 @@ fn said(observations: &[Observation]) -> String {
             Some(Fact::TableEmptied { dropped: true }) => "dropped",
             Some(Fact::TableEmptied { dropped: false }) => "truncated",
             Some(Fact::Maintenance { kind }) => kind,
+            Some(Fact::Migration { is_swapped: true, .. }) => "swapped",
+            Some(Fact::Migration { is_swapped: false, .. }) => "lost its shadow",
+            Some(Fact::Copy { form: CopyForm::CreateShadow, .. }) => "shadow",
             Some(Fact::NewSurface { kind, .. }) => kind,
             Some(Fact::Code(CodeChange::SqlTriggerOrRoutine)) => "code",
             other => panic!("{other:?}"),
@@ -62,21 +65,24 @@ fn losses_of_personal_tables() {
 }
 
 #[test]
-fn online_schema_changes_are_maintenance() {
-    check(
-        Kind::CreateTableLike,
-        &["_customer_entity_gho"],
-        &["customer_entity"],
-        "",
-        "_customer_entity_gho table migration",
-    );
-    check(
-        Kind::RenameTable,
-        &["_quote_del", "quote"],
-        &["quote", "_quote_gho"],
-        "",
-        "quote table migration",
-    );
+fn online_schema_changes_are_followed() {
+    let quote = "_quote_gho";
+    check(Kind::CreateTableLike, &[quote], &["quote"], "", "_quote_gho shadow");
+    check(Kind::RenameTable, &["_quote_del", "quote"], &["quote", quote], "", "quote swapped");
+    check(Kind::DropTable, &[quote], &[], "", "quote lost its shadow");
+    check(Kind::RenameTable, &["kept"], &[quote], "", "quote lost its shadow");
+    // One that takes the place of a table that is gone puts it back.
+    check(Kind::RenameTable, &["quote"], &[quote], "", "");
+    // As pt-online-schema-change makes them; and one that carries the rows elsewhere, too.
+    let text = "CREATE TRIGGER `pt_osc_shop_quote_upd` AFTER UPDATE ON `shop`.`quote` FOR EACH ROW BEGIN \
+                DECLARE CONTINUE HANDLER FOR 1146 begin end; DELETE IGNORE FROM `shop`.`_quote_new` WHERE \
+                !(OLD.`entity_id` <=> NEW.`entity_id`); REPLACE INTO `shop`.`_quote_new` (`entity_id`) \
+                VALUES (NEW.`entity_id`); END";
+    check(Kind::CreateCode, &["quote"], &["_quote_new"], text, "_quote_new shadow");
+    check(Kind::CreateCode, &["quote"], &["_quote_new", "x"], text, "quote code");
+    check(Kind::CreateCode, &["quote"], &["_sales_order_new"], text, "quote code");
+    let text = "CREATE TRIGGER t AFTER UPDATE ON quote FOR EACH ROW CALL p(NEW.email)";
+    check(Kind::CreateCode, &["quote"], &["_quote_new"], text, "quote code");
     check(Kind::RenameTable, &["quote_gone"], &["quote"], "", "quote dropped");
     check(Kind::RenameTable, &["b"], &["a"], "", "");
 }

@@ -8,6 +8,7 @@ mod crash;
 mod disk_full;
 mod kafka_away;
 mod live;
+mod migration;
 mod operator;
 mod shop;
 mod topic;
