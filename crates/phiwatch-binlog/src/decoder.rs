@@ -107,6 +107,8 @@ pub struct Decoder {
     pub(crate) deferred: Option<End>,
     /// The payload event that was read last is not to be trusted to its end.
     pub(crate) is_payload_lost: bool,
+    /// Somebody checked the checksums of the events that come.
+    is_verified: bool,
     pub(crate) zstd: Zstd,
     /// Room for decompressed events.
     pub(crate) inflated: Vec<u8>,
@@ -136,6 +138,7 @@ impl Decoder {
             parts: None,
             deferred: None,
             is_payload_lost: false,
+            is_verified: false,
             zstd: Zstd::default(),
             inflated: Vec::new(),
             is_live: false,
@@ -237,6 +240,25 @@ impl Decoder {
         }
     }
 
+    /// The next events' checksums were found right: they are not computed again.
+    pub fn set_verified(&mut self, is_verified: bool) {
+        self.is_verified = is_verified;
+    }
+
+    /// Decodes a payload event (`raw`) whose `events` were inflated before ([`crate::Inflater`]).
+    pub fn inflated(&mut self, offset: u64, raw: &[u8], events: &[u8], visitor: &mut impl Visitor) {
+        self.tell_torn(offset, visitor);
+        self.cut_parts(visitor);
+        if self.is_encrypted {
+            return;
+        }
+        self.offset_after = offset.saturating_add(raw.len() as u64);
+        match self.verified(offset, raw) {
+            Err(cause) => self.damaged(offset, raw.len() as u64, cause, visitor),
+            Ok((context, _)) => self.inflated_payload(&context, events, visitor),
+        }
+    }
+
     /// Bytes that were no event, or one that cannot be handed over: reports a gap. Unless the
     /// event is only too large, GTID, thread and commit time of the transaction are forgotten.
     pub fn damaged(
@@ -304,6 +326,7 @@ impl Decoder {
                 Ok(covered)
             }
             (Checksum::Unknown, _) => Ok(raw),
+            (Checksum::Crc32, Some((covered, _))) if self.is_verified => Ok(covered),
             (Checksum::Crc32, Some((covered, found))) => verify(covered, *found).map(|()| covered),
             (Checksum::Crc32, None) => Err(Malformed::EventSize {
                 claimed: header.event_bytes.into(),

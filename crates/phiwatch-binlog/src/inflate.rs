@@ -116,9 +116,13 @@ impl Zstd {
                 self.decoder = Some(decoder);
             }
         }
+        Ok(())
+    }
+
+    /// Nothing is left of the payload before.
+    pub(crate) fn clear(&mut self) {
         (self.start, self.end) = (0, 0);
         self.frame_ended = true;
-        Ok(())
     }
 
     /// What has been made and not consumed.
@@ -318,6 +322,7 @@ mod tests {
         let mut zstd = Zstd::default();
         for part in [1_000, packed.len()] {
             zstd.restart().unwrap();
+            zstd.clear();
             let mut seen = 0;
             for mut input in packed.chunks(part) {
                 while zstd.make(&mut input).unwrap() {
@@ -333,6 +338,7 @@ mod tests {
             assert!(zstd.room.len() <= 2 * PIECE_BYTES);
         }
         zstd.restart().unwrap();
+        zstd.clear();
         let mut cut = packed.split_last().unwrap().1;
         while zstd.make(&mut cut).unwrap() {
             zstd.consume(usize::MAX);

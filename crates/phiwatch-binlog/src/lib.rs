@@ -99,6 +99,7 @@ pub use grant::{Grant, Privileges};
 pub use gtid::{Gtid, GtidState, MariaGtidState, ParseGtidError};
 pub use gtid_set::GtidSet;
 pub use json::{write_gap_json, write_row_json};
+pub use payload::Inflater;
 pub use position::{BinlogPosition, EventTime};
 pub use row::{Bytes, Cell, Image, Op, RowChange, Value};
 pub use statement::{SqlText, Statement, StatementKind, TableName};

@@ -4,7 +4,7 @@
 use crate::Malformed;
 use crate::Visitor;
 use crate::decoder::{Context, Decoder, Refusal};
-use crate::framing::{HEADER_BYTES, Header};
+use crate::framing::{CHECKSUM_BYTES, HEADER_BYTES, Header};
 use crate::inflate::Zstd;
 use crate::large::{self, Large};
 use crate::reader::Reader;
@@ -36,12 +36,28 @@ impl Payload {
         head: &'a [u8],
     ) -> Result<(Self, &'a [u8]), Malformed> {
         let (size, bytes, is_compressed, data) = fields(head)?;
+        let payload = Self::new(decoder, size, bytes, is_compressed)?;
+        Ok((payload, data))
+    }
+
+    /// The events of a payload that was inflated before.
+    pub(crate) fn inflated(decoder: &mut Decoder, bytes: u64) -> Result<Self, Malformed> {
+        Self::new(decoder, Some(bytes), Some(bytes), false)
+    }
+
+    fn new(
+        decoder: &mut Decoder,
+        size: Option<u64>,
+        bytes: Option<u64>,
+        is_compressed: bool,
+    ) -> Result<Self, Malformed> {
         let mut zstd = std::mem::take(&mut decoder.zstd);
-        if let Err(cause) = zstd.restart() {
+        if is_compressed && let Err(cause) = zstd.restart() {
             decoder.zstd = zstd;
             return Err(cause);
         }
-        let payload = Self {
+        zstd.clear();
+        Ok(Self {
             is_compressed,
             input_left: size.unwrap_or(u64::MAX),
             events_left: bytes.unwrap_or(u64::MAX),
@@ -50,8 +66,7 @@ impl Payload {
             row: 0,
             is_reported: false,
             is_broken: false,
-        };
-        Ok((payload, data))
+        })
     }
 
     /// The next bytes of the payload.
@@ -215,4 +230,41 @@ fn fields(body: &[u8]) -> Result<(Option<u64>, Option<u64>, bool, &[u8]), Malfor
         _ => return Err(Malformed::Unsupported("payload compression")),
     };
     Ok((size, bytes, is_compressed, reader.rest()))
+}
+
+/// Inflates payload events apart from decoding them, so that another thread can do it.
+#[derive(Default)]
+pub struct Inflater {
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+    plain: Vec<u8>,
+}
+
+impl std::fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Inflater")
+    }
+}
+
+impl Inflater {
+    /// The events inside a whole TRANSACTION_PAYLOAD event, if they take at most `bytes_max` bytes;
+    /// none also if the payload is not compressed or broken: the decoder then tells what is wrong.
+    /// For [`Decoder::inflated`].
+    pub fn payload(&mut self, event: &[u8], checksums: bool, bytes_max: usize) -> Option<&[u8]> {
+        let end = event.len().checked_sub(if checksums { CHECKSUM_BYTES } else { 0 })?;
+        let (size, bytes, is_compressed, data) = fields(event.get(HEADER_BYTES..end)?).ok()?;
+        let bytes = usize::try_from(bytes?).ok().filter(|bytes| *bytes <= bytes_max)?;
+        let data = data.get(..usize::try_from(size?).ok()?)?;
+        if !is_compressed {
+            return None;
+        }
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            none => none.insert(zstd::bulk::Decompressor::new().ok()?),
+        };
+        if self.plain.len() < bytes {
+            self.plain.resize(bytes, 0);
+        }
+        let made = zstd.decompress_to_buffer(data, self.plain.get_mut(..bytes)?).ok()?;
+        (made == bytes).then(|| self.plain.get(..bytes)).flatten()
+    }
 }

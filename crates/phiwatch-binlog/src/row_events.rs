@@ -134,7 +134,28 @@ impl Decoder {
 
     /// A compressed transaction whose event is whole.
     pub(crate) fn payload(&mut self, context: &Context, body: &[u8], visitor: &mut impl Visitor) {
-        let is_read = match Payload::start(self, body) {
+        let payload = Payload::start(self, body);
+        self.whole_payload(context, payload, visitor);
+    }
+
+    /// The same, inflated before.
+    pub(crate) fn inflated_payload(
+        &mut self,
+        context: &Context,
+        events: &[u8],
+        visitor: &mut impl Visitor,
+    ) {
+        let payload = Payload::inflated(self, events.len() as u64);
+        self.whole_payload(context, payload.map(|payload| (payload, events)), visitor);
+    }
+
+    fn whole_payload(
+        &mut self,
+        context: &Context,
+        payload: Result<(Payload, &[u8]), Malformed>,
+        visitor: &mut impl Visitor,
+    ) {
+        let is_read = match payload {
             Ok((mut payload, data)) => {
                 payload.push(self, context, data, visitor);
                 payload.finish(self, context, visitor)

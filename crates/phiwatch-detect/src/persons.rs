@@ -8,8 +8,12 @@
 //! because registers that are merged by maximum give the same estimate whatever the order of rows
 //! and wherever a run was cut; estimators that follow the order (HIP) do not.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasherDefault, Hasher},
+};
 
+use indexmap::{IndexMap, map::Entry};
 use phiwatch_magento::Subject;
 
 use crate::state::{CheckpointError, Reader, State};
@@ -186,11 +190,33 @@ impl Kinds {
     pub(crate) const SEEN: Self = Self(1 << 9);
 }
 
+/// Hashes a token, the same in every run.
+#[derive(Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+    fn write_u64(&mut self, token: u64) {
+        self.0 = mix(self.0 ^ token);
+    }
+}
+
+/// In the order in which they came; what leaves the set in an order leaves it sorted, as a
+/// restored set knows no other.
+type Tokens = IndexMap<u64, (u64, u16), BuildHasherDefault<Mix>>;
+
 /// Distinct persons by kind of change.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Persons {
     /// Token to (sketch token, kinds), while exact.
-    exact: BTreeMap<u64, (u64, u16)>,
+    exact: Tokens,
     /// Exact counts per kind, while exact.
     counts: Vec<u64>,
     /// One sketch per kind and one over all, after.
@@ -199,7 +225,7 @@ pub(crate) struct Persons {
 
 impl Persons {
     pub(crate) fn new() -> Self {
-        Self { exact: BTreeMap::new(), counts: vec![0; KINDS], sketches: None }
+        Self { exact: Tokens::default(), counts: vec![0; KINDS], sketches: None }
     }
 
     /// Tokens held.
@@ -209,7 +235,6 @@ impl Persons {
 
     /// Memory that they take, bytes, estimated.
     pub(crate) fn bytes(&self) -> usize {
-        // A node of the tree holds 5 to 11 tokens.
         let sketches = self.sketches.as_ref().map_or(0, Vec::len);
         self.exact.len() * 48 + sketches * REGISTERS
     }
@@ -219,18 +244,18 @@ impl Persons {
         if self.sketches.is_none() {
             let len = self.exact.len();
             match self.exact.entry(subject.token) {
-                std::collections::btree_map::Entry::Occupied(mut entry) => {
+                Entry::Occupied(mut entry) => {
                     let new = kinds.0 & !entry.get().1;
                     entry.get_mut().1 |= kinds.0;
                     self.count(new);
                     return;
                 }
-                std::collections::btree_map::Entry::Vacant(entry) if len < exact_max => {
+                Entry::Vacant(entry) if len < exact_max => {
                     entry.insert((subject.sketch, kinds.0));
                     self.count(kinds.0);
                     return;
                 }
-                std::collections::btree_map::Entry::Vacant(_) => self.spill(),
+                Entry::Vacant(_) => self.spill(),
             }
         }
         self.sketch(subject.sketch, kinds.0);
@@ -307,12 +332,16 @@ impl Persons {
             return;
         }
         let is_cascade = kind != Kinds::DELETED && kind != Kinds::PARENT_DELETED;
-        for (token, (sketch, kinds)) in &self.exact {
+        let is_it = |kinds: u16| {
             let is_parent = kinds & Kinds::PARENT_DELETED.0 != 0;
-            if kinds & kind.0 != 0 && !(is_cascade && is_parent) {
-                one(Subject { token: *token, sketch: *sketch });
-            }
-        }
+            kinds & kind.0 != 0 && !(is_cascade && is_parent)
+        };
+        let mut subjects: Vec<Subject> = (self.exact.iter())
+            .filter(|(_, (_, kinds))| is_it(*kinds))
+            .map(|(token, (sketch, _))| Subject { token: *token, sketch: *sketch })
+            .collect();
+        subjects.sort_unstable_by_key(|subject| subject.token);
+        subjects.into_iter().for_each(&mut one);
     }
 
     /// All persons as a sketch.
@@ -366,7 +395,9 @@ fn rounded(sketch: &Sketch) -> u64 {
 
 impl State for Persons {
     fn save(&self, out: &mut Vec<u8>) {
-        self.exact.save(out);
+        let sorted: BTreeMap<u64, (u64, u16)> =
+            self.exact.iter().map(|(token, person)| (*token, *person)).collect();
+        sorted.save(out);
         self.sketches.save(out);
     }
     fn load(input: &mut Reader<'_>) -> Result<Self, CheckpointError> {
@@ -375,6 +406,7 @@ impl State for Persons {
         if sketches.as_ref().is_some_and(|all| all.len() != KINDS + 1 || !exact.is_empty()) {
             return Err(CheckpointError::Damaged("persons"));
         }
+        let exact: Tokens = exact.into_iter().collect();
         let mut persons = Self { exact, counts: vec![0; KINDS], sketches };
         let kinds: Vec<u16> = persons.exact.values().map(|(_, kinds)| *kinds).collect();
         kinds.into_iter().for_each(|kinds| persons.count(kinds));

@@ -49,7 +49,7 @@ fn print(mut source: impl Source) -> Result<(), Box<dyn Error>> {
                     file = name.to_string();
                     println!("{name} {offset} file");
                 }
-                Item::Event { offset, range } => {
+                Item::Event { offset, range } | Item::Inflated { offset, range, .. } => {
                     let event = batch.bytes.get(range.clone()).unwrap_or_default();
                     let kind = Header::parse(event)?.kind;
                     println!("{file} {offset} type {kind} bytes {}", event.len());

@@ -12,6 +12,10 @@ pub struct Batch {
     pub bytes: Vec<u8>,
     /// In binlog order.
     pub items: Vec<Item>,
+    /// The events carry a CRC32, as far as the source knows.
+    pub has_checksums: bool,
+    /// The checksums of all whole events were found right.
+    pub is_verified: bool,
 }
 
 /// One item of a [`Batch`].
@@ -38,6 +42,15 @@ pub enum Item {
         offset: u64,
         /// Its bytes in [`Batch::bytes`].
         range: Range<usize>,
+    },
+    /// One whole payload event, inflated ahead.
+    Inflated {
+        /// Start in the file, bytes.
+        offset: u64,
+        /// Its bytes in [`Batch::bytes`].
+        range: Range<usize>,
+        /// The bytes of the events inside, in [`Batch::bytes`].
+        events: Range<usize>,
     },
     /// A part of an event larger than [`WHOLE_BYTES_MAX`](crate::WHOLE_BYTES_MAX). Its parts follow
     /// each other, unless a file or connection breaks off ([`Item::File`]); the first holds the

@@ -26,7 +26,7 @@ pub use config::{
     StartAt, Tls, TlsMode, WHOLE_BYTES_MAX,
 };
 pub use error::SourceError;
-pub use file::{FileProgress, FileSource};
+pub use file::{Ahead, FileProgress, FileSource};
 pub use live::{LiveHandle, LiveSource, LiveStatus};
 pub use preflight::{
     BinaryLog, Finding, Flavor, Server, ServerInfo, Severity, TableColumns, findings,

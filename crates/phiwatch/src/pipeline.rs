@@ -165,6 +165,16 @@ impl Pipeline {
                     self.core.totals.bytes += raw.len() as u64;
                     self.decoder.event(*offset, raw, &mut self.core);
                 }
+                Item::Inflated { offset, range, events } => {
+                    let (Some(raw), Some(events)) =
+                        (batch.bytes.get(range.clone()), batch.bytes.get(events.clone()))
+                    else {
+                        continue;
+                    };
+                    self.core.totals.events += 1;
+                    self.core.totals.bytes += raw.len() as u64;
+                    self.decoder.inflated(*offset, raw, events, &mut self.core);
+                }
                 Item::Part { offset, range, left } => {
                     let Some(part) = batch.bytes.get(range.clone()) else { continue };
                     self.core.totals.events += u64::from(*left == 0);

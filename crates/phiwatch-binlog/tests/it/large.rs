@@ -2,8 +2,8 @@
 
 use phiwatch_binlog::framing::{HEADER_BYTES, Header};
 use phiwatch_binlog::{
-    BinlogPosition, Cell, Decoder, End, Gap, Limits, Malformed, Plan, Projection, RowChange,
-    Statement, Table, Transaction, Visitor,
+    BinlogPosition, Cell, Decoder, End, Gap, Inflater, Limits, Malformed, Plan, Projection,
+    RowChange, Statement, Table, Transaction, Visitor,
 };
 
 use crate::build::{self, Builder};
@@ -320,4 +320,37 @@ fn texts_that_are_not_read_are_passed_over() {
     // The statement is over the limit; its text is not guessed at.
     assert_eq!((got.gaps.len(), got.ends), (1, vec!["Commit".to_owned()]));
     assert!(matches!(got.gaps[0].cause, Malformed::TooLarge { .. }));
+}
+
+#[test]
+fn payload_inflated_before_tells_the_same() {
+    let mut inflater = Inflater::default();
+    let mut inflated = 0;
+    for (name, bytes) in files::binlogs() {
+        let mut whole = Log::default();
+        files::decode(&name, &bytes, &mut whole);
+        if !whole.gaps.is_empty() {
+            continue;
+        }
+        let mut ahead = Log::default();
+        let mut decoder = Decoder::new(Limits::default());
+        decoder.start_file(&name);
+        let mut offset = 4;
+        while let Some(rest) = bytes.get(offset..).filter(|rest| !rest.is_empty()) {
+            let header = Header::parse(rest).unwrap();
+            let event = &rest[..header.event_bytes as usize];
+            let is_payload = header.kind == 40;
+            match inflater.payload(event, decoder.checksums(), 1 << 20).filter(|_| is_payload) {
+                Some(plain) => {
+                    inflated += 1;
+                    decoder.inflated(offset as u64, event, plain, &mut ahead);
+                }
+                None => drop(decoder.event(offset as u64, event, &mut ahead)),
+            }
+            offset += event.len();
+        }
+        decoder.finish(&mut ahead);
+        assert_eq!(ahead.text, whole.text, "{name}");
+    }
+    assert!(inflated > 0);
 }

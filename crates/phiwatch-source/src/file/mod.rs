@@ -8,6 +8,7 @@
 //!   is not followed ([`framing`]).
 //! - Memory is one chunk, or one event of at most the limit; a larger one is handed over in parts.
 
+mod ahead;
 mod framing;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
     Batch, Item, Source, SourceError, WHOLE_BYTES_MAX,
     live::event::{has_checksums, kind},
 };
+pub use ahead::Ahead;
 use framing::{Framing, Verdict};
 
 /// Read at a time; also about the size of a batch.
@@ -135,7 +137,7 @@ impl FileSource {
             .read_bytes
             .fetch_add(bytes.saturating_sub(first.len() as u64), Ordering::Relaxed);
         let items = vec![Item::File { name, offset: 0 }, Item::Damage { offset: 0, bytes, cause }];
-        Ok(Some(Batch { bytes: Vec::new(), items }))
+        Ok(Some(Batch { items, ..Batch::default() }))
     }
 }
 
@@ -149,10 +151,11 @@ impl Source for FileSource {
                 }
                 continue;
             };
-            let (batch, is_done) =
+            let (mut batch, is_done) =
                 open.batch(self.whole_bytes_max, &self.progress).map_err(|cause| {
                     SourceError::File { file: open.path.display().to_string(), cause }
                 })?;
+            batch.has_checksums = open.checksums;
             if is_done {
                 self.open = None;
             }
@@ -193,7 +196,7 @@ impl OpenFile {
         whole_bytes_max: u32,
         progress: &FileProgress,
     ) -> io::Result<(Batch, bool)> {
-        let mut batch = Batch { bytes: std::mem::take(&mut self.carry), items: Vec::new() };
+        let mut batch = Batch { bytes: std::mem::take(&mut self.carry), ..Batch::default() };
         if let Some(name) = self.name.take() {
             batch.items.push(Item::File { name, offset: self.start.unwrap_or(self.at) });
         }
@@ -310,15 +313,6 @@ impl OpenFile {
 
     /// Appends the next chunk; 0 at the file's end.
     fn read(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        let old = bytes.len();
-        bytes.resize(old + CHUNK_BYTES, 0);
-        let count = loop {
-            match self.file.read(&mut bytes[old..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        bytes.truncate(old + count.as_ref().copied().unwrap_or(0));
-        count
+        (&self.file).take(CHUNK_BYTES as u64).read_to_end(bytes)
     }
 }

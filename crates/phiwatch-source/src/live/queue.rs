@@ -65,7 +65,7 @@ mod tests {
     use std::{pin::pin, task};
 
     fn batch(bytes: usize) -> Batch {
-        Batch { bytes: vec![0; bytes], items: Vec::new() }
+        Batch { bytes: vec![0; bytes], ..Batch::default() }
     }
 
     #[tokio::test]

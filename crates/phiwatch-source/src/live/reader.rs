@@ -293,7 +293,7 @@ impl Reader {
             return true;
         }
         let bytes = self.connection.packets.detach(&mut self.batch.bytes);
-        let full = mem::replace(&mut self.batch, Batch { bytes, items: Vec::new() });
+        let full = mem::replace(&mut self.batch, Batch { bytes, ..Batch::default() });
         let boundary = self.tracker.boundary();
         self.shared.update(|status| {
             status.file = boundary.file.to_string();

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use phiwatch_binlog::Malformed;
-use phiwatch_source::{FileSource, Item, Source, SourceError};
+use phiwatch_source::{Ahead, FileSource, Item, Source, SourceError};
 use tempfile::TempDir;
 
 use crate::build::{Builder, event};
@@ -16,7 +16,14 @@ struct Read {
     /// Start and size of events that came in parts.
     large: Vec<(u64, u64)>,
     damage: Vec<(u64, u64, Malformed)>,
+    inflated: usize,
     batches: usize,
+}
+
+/// What a source gave, and the same read ahead.
+fn both(path: PathBuf) -> (Read, Read) {
+    let ahead = Ahead::new(FileSource::new(vec![path.clone()]));
+    (read(FileSource::new(vec![path])).unwrap(), read(ahead).unwrap())
 }
 
 fn read(mut source: impl Source) -> Result<Read, SourceError> {
@@ -28,6 +35,10 @@ fn read(mut source: impl Source) -> Result<Read, SourceError> {
             match item {
                 Item::File { name, offset } => read.files.push((name.to_string(), offset)),
                 Item::Event { offset, range } => {
+                    read.events.push((offset, batch.bytes[range].to_vec()));
+                }
+                Item::Inflated { offset, range, .. } => {
+                    read.inflated += 1;
                     read.events.push((offset, batch.bytes[range].to_vec()));
                 }
                 Item::Part { offset, range, left } => {
@@ -310,4 +321,40 @@ fn offsets_go_on_beyond_4_gib() {
     let read = read(FileSource::new(vec![path]).with_start(far)).unwrap();
     assert_eq!(starts(&read), [4, far, far + 29, far + 58]);
     assert!(read.damage.is_empty());
+}
+
+/// Every recording, as read ahead: the same items in the same order, payloads inflated.
+#[test]
+fn files_read_ahead_give_the_same() {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/types");
+    let mut inflated = 0;
+    for server in std::fs::read_dir(fixtures).unwrap() {
+        for file in std::fs::read_dir(server.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "binlog") {
+                let (plain, mut ahead) = both(path.clone());
+                inflated += std::mem::take(&mut ahead.inflated);
+                assert_eq!(plain, ahead, "{}", path.display());
+            }
+        }
+    }
+    assert!(inflated > 0);
+    // A damaged file, a missing one after a good one.
+    let dir = TempDir::new().unwrap();
+    let mut bytes = ten(true).bytes;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let (plain, ahead) = both(write(&dir, "damaged", &bytes));
+    assert_eq!(plain, ahead);
+    let good = write(&dir, "good", &ten(true).bytes);
+    let mut source = Ahead::new(FileSource::new(vec![good, dir.path().join("missing")]));
+    assert!(source.next_batch().unwrap().is_some());
+    let error = loop {
+        match source.next_batch() {
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("a missing file is no end"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("missing"), "{error}");
 }

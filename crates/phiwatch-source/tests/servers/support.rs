@@ -171,7 +171,7 @@ impl Seen {
                     self.open.clear();
                     self.files.push((name.to_string(), *offset));
                 }
-                Item::Event { range, .. } => {
+                Item::Event { range, .. } | Item::Inflated { range, .. } => {
                     let event = &batch.bytes[range.clone()];
                     self.events += 1;
                     self.largest = self.largest.max(event.len());

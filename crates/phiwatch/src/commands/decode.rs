@@ -11,7 +11,7 @@ use phiwatch_binlog::{
     BinlogPosition, Decoder, End, Gap, Limits, Plan, Projection, RowChange, Statement, Table,
     TableName, Transaction, Visitor, write_gap_json, write_row_json,
 };
-use phiwatch_source::{Batch, FileSource, Item, Source};
+use phiwatch_source::{Ahead, Batch, FileSource, Item, Source};
 
 use super::{GAP, say};
 use crate::{
@@ -35,7 +35,7 @@ pub(super) fn run(args: DecodeArgs) -> anyhow::Result<ExitCode> {
         printer.column_names = std::mem::take(&mut live.column_names);
         printer.read(&mut decoder, &mut live.source)?;
     } else {
-        printer.read(&mut decoder, &mut FileSource::new(args.files))?;
+        printer.read(&mut decoder, &mut Ahead::new(FileSource::new(args.files)))?;
     }
     decoder.finish(&mut printer);
     printer.finish()
@@ -80,6 +80,7 @@ impl Printer {
     }
 
     fn feed(&mut self, decoder: &mut Decoder, batch: &Batch) -> io::Result<()> {
+        decoder.set_verified(batch.is_verified);
         for item in &batch.items {
             match item {
                 Item::File { name, .. } => {
@@ -89,6 +90,14 @@ impl Printer {
                 Item::Event { offset, range } => {
                     let Some(raw) = batch.bytes.get(range.clone()) else { continue };
                     decoder.event(*offset, raw, self);
+                }
+                Item::Inflated { offset, range, events } => {
+                    let (Some(raw), Some(events)) =
+                        (batch.bytes.get(range.clone()), batch.bytes.get(events.clone()))
+                    else {
+                        continue;
+                    };
+                    decoder.inflated(*offset, raw, events, self);
                 }
                 Item::Part { offset, range, left } => {
                     let Some(part) = batch.bytes.get(range.clone()) else { continue };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use phiwatch_sink::wire::{self, WireContext};
-use phiwatch_source::{FileSource, Source};
+use phiwatch_source::{Ahead, FileSource, Source};
 
 use super::{GAP, say};
 use crate::{
@@ -93,9 +93,10 @@ struct Replay {
 }
 
 impl Replay {
-    fn read(&mut self, mut source: FileSource) -> anyhow::Result<()> {
+    fn read(&mut self, source: FileSource) -> anyhow::Result<()> {
         let read = source.progress();
         let mut progress = Progress::new(read.total_bytes());
+        let mut source = Ahead::new(source);
         while let Some(batch) = source.next_batch()? {
             if let Some(kept) = &mut self.kept
                 && kept.last.elapsed() >= CHECKPOINT_EVERY

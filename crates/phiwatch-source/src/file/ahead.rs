@@ -1,0 +1,137 @@
+//! Files read ahead: reading, checksums and decompression on other cores than decoding.
+//!
+//! One thread reads batches, workers check and inflate them, and [`Ahead::next_batch`] hands them
+//! out in the order in which they were read: decoding sees the same events, only prepared.
+//!
+//! # Invariants
+//! - A worker never refuses anything: what does not fit its checksum or does not inflate stays as
+//!   it is, for the decoder to tell.
+//! - At most [`BATCHES_MAX`] batches wait; each grows by at most [`INFLATED_BYTES_MAX`].
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use phiwatch_binlog::{
+    Inflater,
+    framing::{Header, crc32_fits},
+};
+
+use super::FileSource;
+use crate::{Batch, Item, Source, SourceError, live::event::kind};
+
+/// Batches between reading and decoding.
+const BATCHES_MAX: usize = 8;
+/// A batch's payloads are inflated up to this many bytes; further ones are left to the decoder.
+const INFLATED_BYTES_MAX: usize = 2 << 20;
+/// More would wait for the decoder.
+const WORKERS_MAX: usize = 3;
+
+type Answer = Result<Batch, SourceError>;
+/// A batch to prepare, and where it goes.
+type Job = (Batch, SyncSender<Answer>);
+
+/// [`FileSource`] with its work spread over the cores.
+#[derive(Debug)]
+pub struct Ahead {
+    /// A slot for each batch, in order.
+    slots: Receiver<Receiver<Answer>>,
+}
+
+impl Ahead {
+    /// Starts to read. The threads end with the files, or when this is dropped.
+    #[must_use]
+    pub fn new(source: FileSource) -> Self {
+        let (slot_sender, slots) = sync_channel(BATCHES_MAX);
+        let (job_sender, jobs) = sync_channel::<Job>(BATCHES_MAX);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..cores.saturating_sub(1).clamp(1, WORKERS_MAX) {
+            let jobs = Arc::clone(&jobs);
+            thread::spawn(move || work(&jobs));
+        }
+        thread::spawn(move || read(source, &slot_sender, &job_sender));
+        Self { slots }
+    }
+}
+
+impl Source for Ahead {
+    fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
+        let Ok(slot) = self.slots.recv() else { return Ok(None) };
+        // A worker that panicked has dropped the slot: never taken for the end.
+        let lost = |_| SourceError::File {
+            file: String::new(),
+            cause: std::io::Error::other("a reading thread ended"),
+        };
+        slot.recv().map_err(lost)?.map(Some)
+    }
+}
+
+fn read(mut source: FileSource, slots: &SyncSender<Receiver<Answer>>, jobs: &SyncSender<Job>) {
+    loop {
+        let answer = match source.next_batch() {
+            Ok(Some(batch)) => Ok(batch),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        let (sender, slot) = sync_channel(1);
+        // Nobody waits for it any more: the reader was dropped.
+        if slots.send(slot).is_err() {
+            return;
+        }
+        match answer {
+            Ok(batch) => {
+                if jobs.send((batch, sender)).is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                let _gone = sender.send(Err(error));
+                return;
+            }
+        }
+    }
+}
+
+fn work(jobs: &Mutex<Receiver<Job>>) {
+    let mut inflater = Inflater::default();
+    loop {
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((mut batch, slot)) = job else { return };
+        prepare(&mut batch, &mut inflater);
+        let _gone = slot.send(Ok(batch));
+    }
+}
+
+/// Checks the checksums of whole events and inflates payloads.
+fn prepare(batch: &mut Batch, inflater: &mut Inflater) {
+    let Batch { bytes, items, has_checksums, is_verified } = batch;
+    *is_verified = *has_checksums;
+    let mut inflated = 0;
+    for item in items {
+        let Item::Event { offset, range } = item else { continue };
+        let Some(event) = bytes.get(range.clone()) else { continue };
+        let Ok(header) = Header::parse(event) else { continue };
+        if header.kind == kind::FORMAT_DESCRIPTION {
+            continue;
+        }
+        if *has_checksums && !crc32_fits(event) {
+            *is_verified = false;
+            continue;
+        }
+        if header.kind != kind::TRANSACTION_PAYLOAD || inflated >= INFLATED_BYTES_MAX {
+            continue;
+        }
+        let room = INFLATED_BYTES_MAX - inflated;
+        let Some(plain) = inflater.payload(event, *has_checksums, room) else { continue };
+        inflated += plain.len();
+        let start = bytes.len();
+        bytes.extend_from_slice(plain);
+        let (offset, range) = (*offset, range.clone());
+        *item = Item::Inflated { offset, range, events: start..bytes.len() };
+    }
+}
