@@ -83,6 +83,19 @@ impl GtidSet {
         both
     }
 
+    /// Each source and tag from its first to its last number, with all that lies between.
+    #[must_use]
+    pub fn hull(&self) -> Self {
+        let mut sources = BTreeMap::new();
+        for (key, intervals) in &self.sources {
+            if let (Some(first), Some(last)) = (intervals.first(), intervals.last()) {
+                let hull = Interval { first: first.first, last: last.last };
+                sources.insert(key.clone(), vec![hull]);
+            }
+        }
+        Self { sources }
+    }
+
     /// No transaction is in the set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -332,6 +345,7 @@ mod tests {
         assert!(set("A:2-3").is_subset(&set("A:1-5")) && !set("A:2-6").is_subset(&set("A:1-5")));
         assert!(!set("A:t:1").is_subset(&set("A:1")) && set("").is_subset(&set("")));
         assert_eq!(set("A:1-10:20,B:t:1").count(), 12);
+        assert_eq!(set("A:3-4:9:t:2:5,B:1").hull(), set("A:3-9:t:2-5,B:1"));
     }
 
     #[test]

@@ -29,9 +29,11 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Print every row change as JSON lines
     Decode(DecodeArgs),
+    /// Say what was examined, per server and time, and what was not
+    Coverage(CoverageArgs),
     /// Check configuration, grants, server settings, retention, Kafka and disk
     Doctor(DoctorArgs),
-    /// Print the JSON Schema of alerts or of the configuration
+    /// Print the JSON Schema of alerts, of the configuration or of coverage
     Schema(SchemaArgs),
 }
 
@@ -104,6 +106,29 @@ pub(crate) struct DecodeArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = COVERAGE_HELP)]
+pub(crate) struct CoverageArgs {
+    /// Directory of the store; it may be in use by a running phiwatch
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub state: Option<PathBuf>,
+    /// Configuration file (TOML) that names it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// One JSON object instead of text (phiwatch schema coverage)
+    #[arg(long)]
+    pub json: bool,
+    /// Only what was committed at this time (UTC) or later: 2026-11-24 or 2026-11-24T10:00:00Z
+    #[arg(long, value_name = "T")]
+    pub from: Option<String>,
+    /// Only what was committed before this time
+    #[arg(long, value_name = "T")]
+    pub until: Option<String>,
+}
+
+const COVERAGE_HELP: &str = "\
+Exit codes: 0 no gap, 3 something was not examined, 2 usage, 1 failed.";
+
+#[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
@@ -131,4 +156,6 @@ pub(crate) enum SchemaOf {
     Alert,
     /// The configuration file
     Config,
+    /// The output of `coverage --json`
+    Coverage,
 }

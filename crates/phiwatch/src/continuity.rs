@@ -1,7 +1,10 @@
-//! Whether files follow each other: each file's head says which transactions came before it.
+//! Whether files follow each other: each file's head says which transactions came before it, and
+//! where transactions have no numbers the files have.
 //!
-//! Input: what the heads say, and what was executed. Output: the transactions between, which
-//! nobody examined. The first head is where a run begins, not a hole.
+//! Input: what the heads say, and what was executed. Output: the transactions or files between,
+//! which nobody examined. The first head is where a run begins, not a hole.
+
+use std::sync::Arc;
 
 use phiwatch_binlog::{Gtid, GtidSet, GtidState, MariaGtidState};
 
@@ -11,30 +14,63 @@ pub(crate) struct Continuity {
     before: Option<GtidState>,
     /// Events refused since the last head: a damaged GTID event hides one transaction each.
     gaps: u64,
+    /// A transaction without a number came since the last head.
+    is_anonymous: bool,
+    /// Name and writer of the file that is read, and of the one whose head was read last.
+    file: Option<File>,
+    last: Option<File>,
 }
 
+/// A file's name and its writer's id, if known.
+type File = (Arc<str>, Option<u32>);
+
 impl Continuity {
+    /// Goes on after a checkpoint in `file`. `before`: what came before everything that was ever
+    /// read; `is_anonymous`: no transaction had a number so far.
+    pub(crate) fn resume(&mut self, before: Option<GtidState>, file: Arc<str>, is_anonymous: bool) {
+        self.before = before;
+        self.file = Some((file, None));
+        self.last.clone_from(&self.file);
+        self.is_anonymous = is_anonymous;
+    }
+
     /// An event was refused; it may have named a transaction.
     pub(crate) fn gap(&mut self) {
         self.gaps += 1;
     }
 
-    /// A head was read. Gives the text of the transactions that were never there, if any.
+    /// A transaction without a number came.
+    pub(crate) fn anonymous(&mut self) {
+        self.is_anonymous = true;
+    }
+
+    /// A file begins; its head may follow.
+    pub(crate) fn file(&mut self, name: &Arc<str>, server_id: u32) {
+        self.file = Some((name.clone(), Some(server_id)));
+    }
+
+    /// A head was read. Gives the text of what was never there, if any.
     pub(crate) fn head(
         &mut self,
         done: &GtidState,
         executed: Option<&GtidState>,
     ) -> Option<String> {
         let gaps = std::mem::take(&mut self.gaps);
+        let is_anonymous = std::mem::take(&mut self.is_anonymous);
         let before = self.before.take();
         self.before = Some(done.clone());
+        let last = std::mem::replace(&mut self.last, self.file.clone());
         match (before?, done, executed) {
             (GtidState::MySql(before), GtidState::MySql(done), executed) => {
                 let mut missing = done.subtract(&before);
                 if let Some(GtidState::MySql(executed)) = executed {
                     missing = missing.subtract(executed);
                 }
-                is_hole(&missing, gaps).then(|| missing.to_string())
+                if is_hole(&missing, gaps) {
+                    return Some(missing.to_string());
+                }
+                let is_unnumbered = is_anonymous || done.is_empty();
+                is_unnumbered.then(|| files_between(last.as_ref()?, self.file.as_ref()?))?
             }
             (GtidState::MariaDb(before), GtidState::MariaDb(done), executed) => {
                 let executed = match executed {
@@ -46,6 +82,32 @@ impl Continuity {
             _ => None,
         }
     }
+}
+
+/// A binlog file's name without its number, and the number.
+pub(crate) fn sequence(file: &str) -> Option<(&str, u64)> {
+    let (base, digits) = file.rsplit_once('.')?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(())?;
+    Some((base, digits.parse().ok()?))
+}
+
+/// The files whose numbers lie between those of two files of one server.
+fn files_between((last, writer): &File, (next, other): &File) -> Option<String> {
+    let is_one = writer.is_none() || writer == other;
+    is_one.then(|| files_missing(last, next))?
+}
+
+/// The files whose numbers lie between two.
+pub(crate) fn files_missing(last: &str, next: &str) -> Option<String> {
+    let ((base, number), (other, following)) = (sequence(last)?, sequence(next)?);
+    if base != other || following <= number.checked_add(1)? {
+        return None;
+    }
+    let width = next.len() - other.len() - 1;
+    let name = |number: u64| format!("{base}.{number:0width$}");
+    let (first, last) = (number + 1, following - 1);
+    Some(if first == last { name(first) } else { format!("{} to {}", name(first), name(last)) })
 }
 
 fn is_hole(missing: &GtidSet, gaps: u64) -> bool {
@@ -100,7 +162,31 @@ mod tests {
         check("", &set("1-9"), 0, &set("1-9"), None);
         check(&set("1-5"), &set("6-8"), 1, &set("1-9"), None);
         check("0-1-5", "0-1-9", 0, "0-1-9", None);
+        check("", "", 0, "", None);
         let hole = "after sequence 9 of domain 0 up to 0-1-12";
         check("0-1-5", "0-1-9", 0, "0-1-12", Some(hole));
+    }
+
+    #[track_caller]
+    fn check_files(first: (&str, u32), second: (&str, u32), want: Option<&str>) {
+        let mut continuity = Continuity::default();
+        let none = "".parse().unwrap();
+        continuity.file(&first.0.into(), first.1);
+        assert_eq!(continuity.head(&none, None), None);
+        continuity.file(&second.0.into(), second.1);
+        assert_eq!(continuity.head(&none, None).as_deref(), want, "{first:?} {second:?}");
+    }
+
+    #[test]
+    fn without_gtids_the_numbers_of_the_files_tell() {
+        check_files(("binlog.000009", 1), ("binlog.000010", 1), None);
+        check_files(("binlog.000009", 1), ("binlog.000011", 1), Some("binlog.000010"));
+        let three = Some("binlog.000010 to binlog.000012");
+        check_files(("binlog.000009", 1), ("binlog.000013", 1), three);
+        check_files(("binlog.000009", 1), ("binlog.000013", 2), None);
+        check_files(("binlog.000009", 1), ("other.000013", 1), None);
+        check_files(("binlog.000009", 1), ("binlog.000003", 1), None);
+        check_files(("binlog.000009", 1), ("binlog", 1), None);
+        check_files(("types.binlog", 1), ("binlog.000003", 1), None);
     }
 }

@@ -22,6 +22,7 @@ use phiwatch_source::{Batch, Item};
 
 use crate::{
     continuity::Continuity,
+    ledger::{Ledger, Written},
     store::{Checkpoint, GapRecord},
 };
 
@@ -86,6 +87,7 @@ struct Core {
     /// Part of the open transaction could not be read; that is on record.
     has_gap: bool,
     continuity: Continuity,
+    ledger: Ledger,
     table_prefix: String,
     /// Tables whose rows were not examined for want of column names.
     nameless: BTreeSet<TableName>,
@@ -115,6 +117,7 @@ impl Pipeline {
             is_file_switched: false,
             has_gap: false,
             continuity: Continuity::default(),
+            ledger: Ledger::default(),
             table_prefix,
             nameless: BTreeSet::new(),
         };
@@ -122,7 +125,16 @@ impl Pipeline {
     }
 
     /// Goes on where a checkpoint ended: its transactions are not examined again.
-    pub(crate) fn resume(&mut self, executed: Option<GtidState>, position: BinlogPosition) {
+    pub(crate) fn resume(
+        &mut self,
+        executed: Option<GtidState>,
+        position: BinlogPosition,
+        written: &Written,
+    ) {
+        let core = &mut self.core;
+        core.totals.last_commit_us = written.open.as_ref().map_or(0, |open| open.to_us);
+        core.ledger.resume(written.open.clone(), position.clone());
+        core.continuity.resume(written.before(), position.file.clone(), executed.is_none());
         self.core.resumed.clone_from(&executed);
         self.core.executed = executed;
         self.core.position = position;
@@ -154,7 +166,10 @@ impl Pipeline {
     pub(crate) fn feed(&mut self, batch: &Batch) {
         for item in &batch.items {
             match item {
-                Item::Server { name, .. } => self.core.server = name.to_string(),
+                Item::Server { name, version } => {
+                    self.core.server = name.to_string();
+                    self.core.ledger.connected(name, version);
+                }
                 Item::File { name, offset } => {
                     self.decoder.start_file(name);
                     self.core.file_starts(name, *offset);
@@ -217,6 +232,7 @@ impl Pipeline {
 
 impl Core {
     fn file_starts(&mut self, name: &Arc<str>, offset: u64) {
+        self.ledger.file_starts(name, offset);
         self.position = BinlogPosition { file: name.clone(), offset };
         self.is_file_switched = true;
         // Also a start from which nothing came yet must survive a restart.
@@ -224,6 +240,7 @@ impl Core {
     }
 
     fn done_before(&mut self, done: &GtidState) {
+        self.ledger.done_before(done);
         self.is_start_known = true;
         match (&mut self.executed, done) {
             (Some(GtidState::MySql(executed)), GtidState::MySql(done)) => {
@@ -255,18 +272,22 @@ impl Core {
     fn missing(&mut self, cause: &'static str, detail: &str, missing: &str) {
         *self.totals.gaps.entry(cause).or_default() += 1;
         self.produced.gaps.push(GapRecord {
+            server: self.ledger.server().into(),
             file: self.position.file.to_string(),
             offset: self.position.offset,
             bytes: 0,
             gtid: missing.to_owned(),
+            table: String::new(),
             cause: cause.into(),
             detail: detail.into(),
+            time_us: self.totals.last_commit_us,
+            once_per_file: false,
         });
         self.engine.missing(missing, &self.position, &mut self.produced.alerts);
     }
 
     /// Rows of a catalogue table whose columns have no names: which column is which would be a
-    /// guess. Recorded once per table, counted each time.
+    /// guess. Recorded once per table and file, counted each time.
     fn nameless_rows(&mut self, table: &Table, bytes: usize) {
         let prefix = self.table_prefix.as_str();
         let name = table.name.strip_prefix(prefix).unwrap_or(&table.name);
@@ -283,6 +304,9 @@ impl Core {
         let gap = Gap { at, bytes: bytes as u64, gtid: None, table: Some(table.clone()), cause };
         if self.nameless.insert(table) {
             self.gap(&gap);
+            if let Some(record) = self.produced.gaps.last_mut() {
+                record.once_per_file = true;
+            }
         } else {
             *self.totals.gaps.entry(gap.cause.label()).or_default() += 1;
             self.engine.gap(&gap, &mut self.produced.alerts);
@@ -307,6 +331,8 @@ impl Core {
             Some(GtidState::MySql(set)) => ("mysql", set.to_string()),
             Some(GtidState::MariaDb(state)) => ("mariadb", state.to_string()),
         };
+        let earlier = self.produced.checkpoint.take().map(|checkpoint| checkpoint.ledger);
+        let ledger = self.ledger.take(earlier);
         self.produced.checkpoint = Some(Checkpoint {
             gtids,
             flavor: flavor.into(),
@@ -315,6 +341,7 @@ impl Core {
             server: self.server.clone(),
             classifier: self.classifier.save(),
             engine: self.engine.checkpoint(),
+            ledger,
         });
         self.is_checkpoint_wanted = false;
         self.is_dirty = false;
@@ -323,13 +350,18 @@ impl Core {
     /// Puts a gap on record, and counts it.
     fn record(&mut self, gap: &Gap) {
         *self.totals.gaps.entry(gap.cause.label()).or_default() += 1;
+        let table = gap.table.as_ref().map(|name| format!("{}.{}", name.database, name.table));
         self.produced.gaps.push(GapRecord {
+            server: self.ledger.server().into(),
             file: gap.at.file.to_string(),
             offset: gap.at.offset,
             bytes: gap.bytes,
             gtid: gap.gtid.as_ref().map(ToString::to_string).unwrap_or_default(),
+            table: table.unwrap_or_default(),
             cause: gap.cause.label().into(),
             detail: gap.cause.to_string(),
+            time_us: self.totals.last_commit_us,
+            once_per_file: false,
         });
     }
 
@@ -355,7 +387,14 @@ impl Visitor for Core {
         (names.len() == columns).then(|| names.clone())
     }
 
+    fn file(&mut self, name: &Arc<str>, server_id: u32, server_version: &str) {
+        self.continuity.file(name, server_id);
+        self.ledger.written_by(server_id, server_version);
+        self.nameless.clear();
+    }
+
     fn previous(&mut self, done: &GtidState) {
+        self.ledger.head(done);
         if let Some(missing) = self.continuity.head(done, self.executed.as_ref()) {
             self.missing("file-missing", "in no file that was read", &missing);
         }
@@ -365,6 +404,7 @@ impl Visitor for Core {
         self.is_open = true;
         self.is_file_switched = false;
         self.has_gap = false;
+        self.ledger.begin();
         self.is_skipping = self.is_examined(transaction.gtid.as_ref());
         if self.is_skipping {
             self.totals.transactions_skipped += 1;
@@ -387,11 +427,13 @@ impl Visitor for Core {
             return;
         }
         self.totals.rows += 1;
+        self.ledger.row(change.op);
         self.classifier.row(transaction, change, &mut self.observations);
         self.push_observations();
     }
 
     fn ignored(&mut self, table: &Table, bytes: usize) {
+        self.ledger.unwatched(bytes);
         let is_nameless = table.columns.first().is_some_and(|column| column.name.is_none());
         if is_nameless && !self.is_skipping {
             self.nameless_rows(table, bytes);
@@ -403,6 +445,7 @@ impl Visitor for Core {
             return;
         }
         self.totals.statements += 1;
+        self.ledger.statement();
         if matches!(statement.kind, StatementKind::AlterTable | StatementKind::RenameTable) {
             // The names were those of the old table; a guess would be worse than none.
             for TableName { database, table } in &statement.tables {
@@ -432,8 +475,11 @@ impl Visitor for Core {
         if !is_whole {
             return;
         }
+        self.ledger.end(transaction, next, !was_skipping);
         if let Some(gtid) = &transaction.gtid {
             self.executed.get_or_insert_with(|| no_transactions(gtid)).insert(gtid);
+        } else {
+            self.continuity.anonymous();
         }
         self.position = next.clone();
         self.is_dirty = true;

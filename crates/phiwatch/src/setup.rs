@@ -59,7 +59,7 @@ pub(crate) fn pipeline(
         .context(NEW_STATE)?;
     let mut pipeline = Pipeline::new(classifier, engine, prefix);
     let position = BinlogPosition { file: Arc::from(&*checkpoint.file), offset: checkpoint.offset };
-    pipeline.resume(executed(checkpoint)?, position);
+    pipeline.resume(executed(checkpoint)?, position, &checkpoint.ledger);
     Ok(pipeline)
 }
 

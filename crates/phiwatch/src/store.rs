@@ -4,7 +4,10 @@
 //! - A checkpoint and the alerts up to it are written in one transaction, so a checkpoint never
 //!   passes an alert that the store does not hold.
 //! - `(uid, revision)` is unique: an alert that a replay produces again is not added.
-//! - Gaps are append-only.
+//! - Gaps and closed intervals of the ledger are append-only: triggers refuse anything else.
+//! - An older store is brought up in one transaction, a newer one is refused.
+
+pub(crate) mod coverage;
 
 use std::{
     fs::{self, File},
@@ -14,10 +17,13 @@ use std::{
 };
 
 use phiwatch_sink::Outgoing;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-/// Version of the tables; an older one is brought up, a newer one refused.
-const SCHEMA_VERSION: i64 = 1;
+use crate::ledger::Written;
+
+/// From each version of the tables to the next; each sets the version that it makes.
+const STEPS: [&str; 2] = [include_str!("store.sql"), include_str!("store/version-2.sql")];
+const SCHEMA_VERSION: i64 = STEPS.len().cast_signed() as i64;
 
 /// The store cannot be used, or a write failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +38,15 @@ pub(crate) enum StoreError {
     InUse { dir: String },
     #[error("the store was written by a newer phiwatch (format {found}, this one knows {known})")]
     Newer { found: i64, known: i64 },
+    #[error(
+        "the store was written by an older phiwatch (format {found}, this one reads {known})\n\
+         hint: the next `phiwatch run` or `phiwatch replay --state` brings it up"
+    )]
+    Older { found: i64, known: i64 },
+    #[error("there is no store in {dir}\nhint: --state DIR or --config FILE names the directory")]
+    Absent { dir: String },
+    #[error("the store holds a {what} that cannot be read")]
+    Content { what: &'static str },
     #[error("the store failed")]
     Sqlite(#[from] rusqlite::Error),
 }
@@ -67,17 +82,29 @@ pub(crate) struct Checkpoint {
     pub server: String,
     pub classifier: Vec<u8>,
     pub engine: Vec<u8>,
+    /// What was examined up to here; of a stored one the closed intervals are left out.
+    pub ledger: Written,
 }
 
 /// A coverage gap, for the append-only record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GapRecord {
+    /// Which server was read; for files: their writer's id.
+    pub server: String,
     pub file: String,
     pub offset: u64,
     pub bytes: u64,
+    /// A transaction, a set of them, or names of files.
     pub gtid: String,
+    /// `database.table`, if known.
+    pub table: String,
     pub cause: String,
     pub detail: String,
+    /// Event time when it was met: commit time of the transaction before, µs since 1970; 0 if
+    /// there was none.
+    pub time_us: i64,
+    /// Says something of a whole file and table: a second one is not added.
+    pub once_per_file: bool,
 }
 
 /// What one step of the pipeline wants to be durable.
@@ -141,16 +168,25 @@ impl Store {
         Self::prepare(Connection::open_in_memory()?)
     }
 
-    fn prepare(db: Connection) -> Result<Self, StoreError> {
+    fn prepare(mut db: Connection) -> Result<Self, StoreError> {
         db.busy_timeout(Duration::from_secs(10))?;
-        // FULL: an alert that was said to be stored survives a power cut.
-        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
-        let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if found > SCHEMA_VERSION {
-            return Err(StoreError::Newer { found, known: SCHEMA_VERSION });
-        }
-        if found == 0 {
-            db.execute_batch(include_str!("store.sql"))?;
+        // FULL: an alert that was said to be stored survives a power cut. Recursive: what a
+        // REPLACE removes fires its triggers, too.
+        db.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA recursive_triggers = ON;",
+        )?;
+        if version(&db)? != SCHEMA_VERSION {
+            // Others may open it at the same time: the first one brings it up.
+            let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let found = version(&transaction)?;
+            let Some(steps) = usize::try_from(found).ok().and_then(|found| STEPS.get(found..))
+            else {
+                return Err(StoreError::Newer { found, known: SCHEMA_VERSION });
+            };
+            for step in steps {
+                transaction.execute_batch(step)?;
+            }
+            transaction.commit()?;
         }
         Ok(Self { db })
     }
@@ -162,8 +198,9 @@ impl Store {
         for (alert, severity) in batch.alerts.iter().zip(&batch.severities) {
             added += transaction
                 .prepare_cached(
-                    "INSERT INTO alert (uid, revision, activity, rule, tenant, severity, time_ms, value) \
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (uid, revision) DO NOTHING",
+                    "INSERT INTO alert (uid, revision, activity, rule, tenant, severity, time_ms, value, \
+                     stored_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, \
+                     CAST(unixepoch('subsec') * 1000 AS INTEGER)) ON CONFLICT (uid, revision) DO NOTHING",
                 )?
                 .execute(params![
                     alert.uid,
@@ -177,22 +214,11 @@ impl Store {
                 ])?;
         }
         for gap in &batch.gaps {
-            transaction
-                .prepare_cached(
-                    "INSERT INTO gap (file, pos, bytes, gtid, cause, detail) VALUES (?, ?, ?, ?, ?, ?) \
-                     ON CONFLICT DO NOTHING",
-                )?
-                .execute(params![
-                    gap.file,
-                    gap.offset.cast_signed(),
-                    gap.bytes.cast_signed(),
-                    gap.gtid,
-                    gap.cause,
-                    gap.detail
-                ])?;
+            coverage::add_gap(&transaction, gap)?;
         }
         if let Some(checkpoint) = &batch.checkpoint {
             write_checkpoint(&transaction, checkpoint)?;
+            coverage::write(&transaction, &checkpoint.ledger)?;
         }
         transaction.commit()?;
         Ok(added)
@@ -200,25 +226,25 @@ impl Store {
 
     /// The last checkpoint.
     pub(crate) fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
-        let row = self
-            .db
-            .query_row(
-                "SELECT gtids, flavor, file, pos, server, classifier, engine FROM checkpoint",
-                [],
-                |row| {
-                    Ok(Checkpoint {
-                        gtids: row.get(0)?,
-                        flavor: row.get(1)?,
-                        file: row.get(2)?,
-                        offset: row.get::<_, i64>(3)?.cast_unsigned(),
-                        server: row.get(4)?,
-                        classifier: row.get(5)?,
-                        engine: row.get(6)?,
-                    })
-                },
-            )
-            .optional()?;
-        Ok(row)
+        let open = coverage::open_interval(&self.db)?;
+        let starts = coverage::starts(&self.db)?;
+        let row = self.db.query_row(
+            "SELECT gtids, flavor, file, pos, server, classifier, engine FROM checkpoint",
+            [],
+            |row| {
+                Ok(Checkpoint {
+                    gtids: row.get(0)?,
+                    flavor: row.get(1)?,
+                    file: row.get(2)?,
+                    offset: row.get::<_, i64>(3)?.cast_unsigned(),
+                    server: row.get(4)?,
+                    classifier: row.get(5)?,
+                    engine: row.get(6)?,
+                    ledger: Written { closed: Vec::new(), open, starts },
+                })
+            },
+        );
+        Ok(row.optional()?)
     }
 
     /// The next alerts that a sink has not taken, in order.
@@ -354,6 +380,10 @@ impl Store {
     }
 }
 
+fn version(db: &Connection) -> Result<i64, rusqlite::Error> {
+    db.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
 fn write_checkpoint(db: &Connection, checkpoint: &Checkpoint) -> Result<(), StoreError> {
     db.prepare_cached(
         "INSERT OR REPLACE INTO checkpoint (id, gtids, flavor, file, pos, server, classifier, engine) \
@@ -432,6 +462,7 @@ mod tests {
             server: String::new(),
             classifier: vec![1],
             engine: vec![2],
+            ledger: Written::default(),
         };
         let mut store = Store::open(dir.path()).unwrap();
         let batch = Batch { checkpoint: Some(checkpoint.clone()), ..Batch::default() };
@@ -447,5 +478,100 @@ mod tests {
         let db = Connection::open(database(dir.path())).unwrap();
         db.execute_batch("PRAGMA user_version = 99").unwrap();
         assert!(matches!(Store::open(dir.path()), Err(StoreError::Newer { found: 99, .. })));
+    }
+
+    fn gap(offset: u64) -> GapRecord {
+        GapRecord {
+            server: "1".into(),
+            file: "binlog.000001".into(),
+            offset,
+            bytes: 9,
+            gtid: String::new(),
+            table: "shop.customer_entity".into(),
+            cause: "unsupported".into(),
+            detail: "columns without names".into(),
+            time_us: 5,
+            once_per_file: false,
+        }
+    }
+
+    #[test]
+    fn an_older_store_is_brought_up_with_all_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Connection::open(database(dir.path())).unwrap();
+        db.execute_batch(STEPS[0]).unwrap();
+        db.execute_batch(
+            "INSERT INTO alert (uid, revision, activity, rule, tenant, severity, time_ms, value) \
+               VALUES ('a', 0, 1, 'bulk-change', 'website-1', 3, 1, x'7b7d'); \
+             INSERT INTO checkpoint VALUES (1, '3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5', 'mysql', \
+               'binlog.000001', 700, 'uuid', x'01', x'02'); \
+             INSERT INTO gap (file, pos, bytes, gtid, cause, detail) \
+               VALUES ('binlog.000001', 4, 9, '', 'checksum', 'why'), ('f', 4, 0, 'x', 'purged', '');",
+        )
+        .unwrap();
+        assert!(matches!(coverage::read(dir.path()), Err(StoreError::Older { found: 1, .. })));
+        let mut store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.undelivered("k", 9).unwrap().len(), 1);
+        let checkpoint = store.checkpoint().unwrap().unwrap();
+        assert_eq!((checkpoint.offset, &checkpoint.ledger.open), (700, &None));
+        assert_eq!(checkpoint.ledger.before(), None, "how far back is not known");
+        let found = coverage::read(dir.path()).unwrap();
+        let causes: Vec<&str> = found.gaps.iter().map(|gap| gap.cause.as_str()).collect();
+        assert_eq!(causes, ["checksum", "purged"]);
+        assert_eq!(found.starts[0].reason, "ledger begins");
+        assert_eq!(found.starts[0].gtids, "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5");
+        let batch = Batch { gaps: vec![gap(4)], ..Batch::default() };
+        store.commit(&batch).unwrap();
+        assert_eq!(store.gaps().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_failed_step_leaves_the_old_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Connection::open(database(dir.path())).unwrap();
+        db.execute_batch(STEPS[0]).unwrap();
+        // In the way of the last statement but one of the step.
+        db.execute_batch("ALTER TABLE alert ADD COLUMN stored_ms INTEGER").unwrap();
+        assert!(Store::open(dir.path()).is_err());
+        assert_eq!(version(&db).unwrap(), 1);
+        let tables: i64 = db
+            .query_row(
+                "SELECT count(*) FROM sqlite_master WHERE name LIKE 'coverage%'",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(tables, 0);
+    }
+
+    #[test]
+    fn what_is_on_record_cannot_be_changed_or_dropped() {
+        let mut store = Store::in_memory().unwrap();
+        store.commit(&Batch { gaps: vec![gap(4), gap(4), gap(5)], ..Batch::default() }).unwrap();
+        assert_eq!(store.gaps().unwrap(), 2, "the same one again is not added");
+        let again = GapRecord { once_per_file: true, ..gap(6) };
+        let other = GapRecord { table: "shop.sales_order".into(), ..again.clone() };
+        store.commit(&Batch { gaps: vec![again, other], ..Batch::default() }).unwrap();
+        assert_eq!(store.gaps().unwrap(), 3, "once per file and table");
+        let at = phiwatch_binlog::BinlogPosition { file: "f".into(), offset: 4 };
+        let start = crate::ledger::Start {
+            server: String::new(),
+            at,
+            gtids: String::new(),
+            reason: "first start".into(),
+        };
+        coverage::write(&store.db, &Written { starts: vec![start], ..Written::default() }).unwrap();
+        store.db.execute_batch("INSERT INTO coverage SELECT 1, '', '', '', 0, '', 0, '', '', 0, 0, 0, 0, 0, 0, 0, 0, 0").unwrap();
+        for table in ["gap", "coverage", "coverage_start"] {
+            for change in [
+                format!("DELETE FROM {table}"),
+                format!("UPDATE {table} SET server = 'x'"),
+                format!("INSERT OR REPLACE INTO {table} SELECT * FROM {table}"),
+            ] {
+                let refused = store.db.execute_batch(&change).unwrap_err().to_string();
+                assert!(refused.contains("append-only"), "{change}: {refused}");
+            }
+        }
+        assert_eq!(store.gaps().unwrap(), 3);
     }
 }

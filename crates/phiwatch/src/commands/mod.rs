@@ -1,5 +1,6 @@
 //! One module per command.
 
+mod coverage;
 mod decode;
 mod demo;
 mod doctor;
@@ -26,6 +27,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => demo::run(&args),
         Command::Replay(args) => replay::run(args),
         Command::Decode(args) => decode::run(args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Schema(args) => schema::run(&args),
     }

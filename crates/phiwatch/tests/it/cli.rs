@@ -8,7 +8,7 @@ use crate::program;
 
 #[test]
 fn help_is_as_documented() {
-    for command in ["", "run", "demo", "replay", "decode", "doctor", "schema"] {
+    for command in ["", "run", "demo", "replay", "decode", "coverage", "doctor", "schema"] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let done = program().run(&args).expect(0);
         let name = if command.is_empty() { "help" } else { command };
@@ -36,6 +36,8 @@ fn mistakes_name_the_next_step() {
     check(&["schema", "page"], 2, &["alert", "config"]);
     check(&["replay", "/nowhere/binlog.000001"], 1, &["/nowhere/binlog.000001"]);
     check(&["run"], 2, &["--source"]);
+    check(&["coverage", "--state", "/nowhere"], 1, &["/nowhere", "--state"]);
+    check(&["coverage", "--state", "/nowhere", "--from", "noon"], 2, &["--from", "2026-"]);
 }
 
 #[test]

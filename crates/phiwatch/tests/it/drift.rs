@@ -27,6 +27,11 @@ fn drift_of_the_configuration_schema() {
     check("config", "schemas/config-v1.schema.json");
 }
 
+#[test]
+fn drift_of_the_coverage_schema() {
+    check("coverage", "schemas/coverage-v1.schema.json");
+}
+
 /// Every key of the schema stands in the commented file, as a setting or behind a `#`.
 #[test]
 fn drift_of_the_commented_configuration() {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
 mod cli;
+mod coverage;
 mod damage;
 mod demo;
 mod drift;
