@@ -49,9 +49,8 @@ fuzz: ## each fuzz target for T seconds (default 60)
 	deploy/dev/prerequisites.sh build
 	fuzz/run.sh $(T)
 
-bench: ## rows, bytes and seconds of a replay of the demo, with machine and commit
-	$(CARGO) build --release -p phiwatch
-	deploy/dev/bench.sh
+bench: ## speed and memory beside the peers, written into docs/performance.md (SIZE=1 ROUNDS=3; SIZE=0.05 for a try; BENCH_ONLY=files,socket,memory,latency,source)
+	deploy/dev/bench/bench.sh
 
 clean: ## remove build results (the servers' files: deploy/dev/down.sh, then remove PHIWATCH_DEV_HOME)
 	$(CARGO) clean

@@ -4,6 +4,7 @@
 #   prerequisites.sh GROUP...
 #
 #   build    a C and C++ compiler, make, perl, pkg-config, OpenSSL and zlib headers (librdkafka), curl, certificates
+#   bench    a Java compiler and GNU time
 #   servers  Java and Maven (Kafka), Python with venv (workloads), openssl and the small tools of the scripts beside this one
 #
 # As root it installs; else it prints the command to run and fails. It never asks.
@@ -45,6 +46,10 @@ for group in "$@"; do
         need gzip has gzip
         need debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.gpg
         need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
+        ;;
+    bench)
+        need "$(apt-cache show openjdk-17-jdk-headless >/dev/null 2>&1 && echo openjdk-17-jdk-headless || echo default-jdk-headless)" has javac
+        need time test -x /usr/bin/time
         ;;
     *) usage ;;
     esac
