@@ -20,7 +20,7 @@ import urllib.request
 
 import recording
 import report
-from measure import Failed, environment, rows_of, run, status
+from measure import Failed, cpu_of, environment, rows_of, run, status
 from recording import HERE, HOME, NAMES, PORT, ROOT, Server, say
 
 SIZE = float(os.environ.get("SIZE") or 1)
@@ -29,28 +29,39 @@ ONLY = [name for name in os.environ.get("BENCH_ONLY", "").split(",") if name]
 PHIWATCH = pathlib.Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target") / "release" / "phiwatch"
 KAFKA_PORT = int(os.environ.get("KAFKA_PORT") or 39292)
 GAP = 3  # phiwatch's exit code for: done, but not everything could be examined
-SLOW = 8.0  # seconds; a peer that takes longer is run once
+SLOW = 8.0  # seconds; a reader that takes longer is run once
+QUICK = 2.0  # one that takes less is run so many times as often as the others
+QUICK_TIMES = 3
 LIVE_SIZE = 0.02  # of the shop that the live sections write to
 PAUSE = 2.0  # seconds before each run against the source: the server's own work after the last one is done then
 RATE = 5000  # transactions a second of the latency section
 
 
-def interleaved(peers, rounds):
-    """Runs every peer in turn, `rounds` times; slow ones once. Peer -> runs as plain values, or the error."""
+def interleaved(peers, server=None):
+    """Runs every reader in turn, a number of times that depends on how long it takes. Reader -> runs, or why it failed.
+    With a server, what it spent meanwhile is kept as well."""
     out = {name: [] for name in peers}
-    for number in range(rounds):
+    for number in range(QUICK_TIMES * ROUNDS):
         for name, start in peers.items():
             runs = out[name]
-            if isinstance(runs, str) or (number and runs[0]["wall"] > SLOW):
+            if isinstance(runs, str) or (runs and number >= times(runs[0]["wall"])):
                 continue
+            before = server.cpu() if server else 0
             try:
                 result = start()
-                runs.append({"wall": result.wall, "cpu": result.cpu, "rss_mb": result.rss_mb, "rows": rows_of(result)})
-                say(f"  {name}: {result.wall:.2f} s, {result.cpu:.2f} s CPU, {result.rss_mb:.0f} MB")
             except Failed as error:
                 say(f"  {name}: {error}")
                 out[name] = str(error)
+                continue
+            spent = server.cpu() - before if server else 0
+            runs.append({"wall": result.wall, "cpu": result.cpu, "rss_mb": result.rss_mb, "rows": rows_of(result), "server_cpu": spent})
+            say(f"  {name}: {result.wall:.2f} s, {result.cpu:.2f} s CPU, {result.rss_mb:.0f} MB")
     return out
+
+
+def times(wall):
+    """How often a reader that takes so many seconds is run."""
+    return 1 if wall > SLOW else ROUNDS if wall > QUICK else QUICK_TIMES * ROUNDS
 
 
 def mysqlbinlog(*options):
@@ -86,9 +97,9 @@ def files():
             if name.endswith("z"):
                 peers["zstd alone"] = lambda: run([recording.peers() / "peer", "zstd", path])
             peers["mysqlbinlog -v"] = lambda: run(mysqlbinlog("-v", "--base64-output=decode-rows", path), keep_output=False)
-            results[name] = interleaved(peers, ROUNDS)
+            results[name] = interleaved(peers)
         say("files: w1 and w2")
-        results["w1+w2"] = interleaved({"phiwatch": lambda: replay(*order[1:])}, ROUNDS)
+        results["w1+w2"] = interleaved({"phiwatch": lambda: replay(*order[1:])})
     return results
 
 
@@ -114,37 +125,39 @@ def remote(*options):
 
 def sockets():
     """Recordings from a server's socket: each in turn is the server's own log."""
-    paths, results = recording.files(SIZE), {}
-    counts = recording.rows(SIZE, PHIWATCH)
-    server = Server("serve")
-    peer, java, go = recording.peers() / "peer", HOME / "bench" / "peers-java", HOME / "bench" / "peer-go"
+    paths, counts, results = recording.files(SIZE), recording.rows(SIZE, PHIWATCH), {}
     with tempfile.TemporaryDirectory() as work:
         for number in (1, 2):
             (pathlib.Path(work) / f"binlog.{number:06}").symlink_to("/dev/null")
         for name in NAMES:
             say(f"socket: {name}")
-            server.serve(paths[name])
-            purged = server.sql("SELECT @@GLOBAL.gtid_purged").replace("\\n", "").strip()
-            jvm = ["java", "-cp", f"{java}/lib/*:{java}/classes", "Peers"]
-            plain, secure = ("--ssl-mode=DISABLED", "--get-server-public-key"), ("--ssl-mode=REQUIRED",)
-            peers = {
-                "bare reader": lambda: run([peer, "raw", "--port", PORT]),
-                "phiwatch": lambda: follow_once("off"),
-                "mysqlbinlog --raw": lambda: run(remote("--raw", f"--result-file={work}/", *plain)),
-                "phiwatch, TLS": lambda: follow_once("required"),
-                "mysqlbinlog --raw, TLS": lambda: run(remote("--raw", f"--result-file={work}/", *secure)),
-                "mysqlbinlog -v": lambda: run(remote("-v", "--base64-output=decode-rows", *plain), keep_output=False),
-                "mysql_async 0.37.1": lambda: run([peer, "mysql_async", "--port", PORT]),
-                "mysql_cdc 0.2.1": lambda: run([peer, "mysql_cdc", "--port", PORT]),
-                "go-mysql 1.16.0": lambda: run([go, PORT, "binlog.000002"]),
-                "Java connector 0.41.0": lambda: run([*jvm, "connector", PORT]),
-                "Debezium 3.6.1": lambda: run([*jvm, "debezium", PORT, counts[name], purged]),
-            }
-            if not go.exists():
-                del peers["go-mysql 1.16.0"]
-            results[name] = interleaved(peers, ROUNDS)
-        server.stop()
+            with Server("serve").serving(paths[name]) as server:
+                purged = server.sql("SELECT @@GLOBAL.gtid_purged").replace("\\n", "").strip()
+                results[name] = interleaved(readers(work, counts[name], purged), server)
     return results
+
+
+def readers(work, count, purged):
+    """All that read the present server's log; `work` has a link to /dev/null for each of its files."""
+    peer, java, go = recording.peers() / "peer", HOME / "bench" / "peers-java", HOME / "bench" / "peer-go"
+    jvm = ["java", "-cp", f"{java}/lib/*:{java}/classes", "Peers"]
+    plain, secure = ("--ssl-mode=DISABLED", "--get-server-public-key"), ("--ssl-mode=REQUIRED",)
+    out = {
+        "bare reader": lambda: run([peer, "raw", "--port", PORT]),
+        "phiwatch": lambda: follow_once("off"),
+        "mysqlbinlog --raw": lambda: run(remote("--raw", f"--result-file={work}/", *plain)),
+        "phiwatch, TLS": lambda: follow_once("required"),
+        "mysqlbinlog --raw, TLS": lambda: run(remote("--raw", f"--result-file={work}/", *secure)),
+        "mysqlbinlog -v": lambda: run(remote("-v", "--base64-output=decode-rows", *plain), keep_output=False),
+        "mysql_async 0.37.1": lambda: run([peer, "mysql_async", "--port", PORT]),
+        "mysql_cdc 0.2.1": lambda: run([peer, "mysql_cdc", "--port", PORT]),
+        "go-mysql 1.16.0": lambda: run([go, PORT, "binlog.000002"]),
+        "Java connector 0.41.0": lambda: run([*jvm, "connector", PORT]),
+        "Debezium 3.6.1": lambda: run([*jvm, "debezium", PORT, count, purged]),
+    }
+    if not go.exists():
+        del out["go-mysql 1.16.0"]
+    return out
 
 
 def memory():
@@ -177,10 +190,10 @@ def live():
     """A server with a small shop that is written to."""
     server = Server("live")
     server.wipe()
-    server.start()
-    run([recording.peers() / "workload", "seed", "--port", PORT, "--size", LIVE_SIZE])
-    server.sql("RESET BINARY LOGS AND GTIDS")
     try:
+        server.start()
+        run([recording.peers() / "workload", "seed", "--port", PORT, "--size", LIVE_SIZE])
+        server.sql("RESET BINARY LOGS AND GTIDS")
         yield server
     finally:
         server.wipe()
@@ -235,9 +248,7 @@ class Follower:
         self.wait(lambda: self.metric("phiwatch_source_caught_up") == 1)
 
     def cpu(self):
-        """CPU seconds so far."""
-        fields = pathlib.Path(f"/proc/{self.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_of(self.child.pid)
 
 
 def idle():
@@ -337,6 +348,8 @@ SECTIONS = {"files": files, "socket": sockets, "memory": memory, "latency": late
 
 def main():
     store = HOME / "bench" / f"results-{SIZE:g}.json"
+    for name in recording.SERVERS:
+        Server(name).stop()  # of a run that was interrupted
     recording.files(SIZE)
     recording.rows(SIZE, PHIWATCH)
     results = json.loads(store.read_text()) if store.exists() else {}

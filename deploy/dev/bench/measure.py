@@ -77,3 +77,9 @@ def status(pid, field):
         return 0.0
     found = re.search(rf"^{field}:\s+(\d+) kB", text, re.M)
     return int(found.group(1)) / 1024 if found else 0.0
+
+
+def cpu_of(pid):
+    """CPU seconds of a running process so far."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

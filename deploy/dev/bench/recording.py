@@ -6,6 +6,7 @@ PHIWATCH_DEV_HOME/bench/size-S/NAME/binlog.000001, NAME being
   w2   three huge transactions     w2z  the same, compressed
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -13,11 +14,14 @@ import shutil
 import subprocess
 import sys
 
+from measure import cpu_of
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 HOME = pathlib.Path(os.environ.get("PHIWATCH_DEV_HOME") or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "phiwatch-dev")
 PORT = int(os.environ.get("MYSQL_PORT", 33297))
 NAMES = ("w1", "w2", "w1z", "w2z")
+SERVERS = ("recorder", "serve", "live")
 # Data that are made anew at any time.
 ARGS = "--innodb-redo-log-capacity=1G --innodb-doublewrite=OFF --skip-name-resolve"
 
@@ -63,11 +67,23 @@ class Server:
         """Name of the file that is written now."""
         return self.sql("SHOW BINARY LOG STATUS").split("\t")[0]
 
-    def serve(self, recording):
-        """Starts the server anew with that file as its first binlog, and the tables that it speaks of."""
-        is_new = not pathlib.Path(f"{self.data}.ready").exists()
+    def cpu(self):
+        """CPU seconds so far."""
+        return cpu_of(int((self.data.with_name(self.data.name + ".run") / "mysqld.pid").read_text()))
+
+    @contextlib.contextmanager
+    def serving(self, recording):
+        """The server, running with that file as its first binlog and with the tables that it speaks of."""
+        try:
+            self.prepare(recording)
+            self.start()
+            yield self
+        finally:
+            self.stop()
+
+    def prepare(self, recording):
         self.start()
-        if is_new:
+        if not self.sql("SHOW DATABASES LIKE 'magento'"):
             schema = (ROOT / "fixtures" / "magento" / "schema.sql").read_text(encoding="utf-8")
             self.script("client", input="SET sql_log_bin=0; CREATE DATABASE magento; USE magento;" + schema)
         self.sql("RESET BINARY LOGS AND GTIDS")
@@ -76,7 +92,6 @@ class Server:
         self.logs.mkdir()
         shutil.copyfile(recording, self.logs / "binlog.000001")
         (self.logs / "binlog.index").write_text(f"{self.logs}/binlog.000001\n")
-        self.start()
 
     def program(self, name):
         """Command of one of the server's programs, without the script around it."""

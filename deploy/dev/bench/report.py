@@ -65,18 +65,20 @@ def peers(section, sizes, counts, against):
     for name in NAMES:
         rows = []
         base = section[name].get(against)
+        is_remote = "bare reader" in section[name]
         for peer, runs in section[name].items():
             if isinstance(runs, str):
-                rows.append([peer, "fails", "", "", "", "", ""])
+                rows.append([peer, "fails", "", "", "", "", "", ""])
                 continue
             wall, seen = middle(runs, "wall"), runs[0]["rows"]
             is_blind = seen is not None and peer not in ("bare reader", "zstd alone") and seen < counts[name]
             rows.append([
                 peer, several(runs, "wall"), f"{sizes[name] / wall / 1e6:.0f}", f"**{seen} rows seen**" if is_blind else rate(counts[name] / wall),
-                several(runs, "cpu"), f"{max(run['rss_mb'] for run in runs):.0f}", f"{wall / middle(base, 'wall'):.2f}" if base else "-"])
+                several(runs, "cpu"), f"{max(run['rss_mb'] for run in runs):.0f}", f"{middle(runs, 'server_cpu'):.2f}", f"{wall / middle(base, 'wall'):.2f}" if base else "-"])
         head = f"{TITLES[name]}: {sizes[name] / 1e6:.0f} MB, {counts[name]:,} row changes"
-        heads = ["reader", "wall s", "MB/s", "rows/s", "CPU s", "peak MB"] + ([f"wall / {against}"] if base else [])
-        parts.append(f"**{head}**\n\n" + table(heads, [row[:len(heads)] for row in rows]))
+        heads = ["reader", "wall s", "MB/s", "rows/s", "CPU s", "peak MB", "server's CPU s", f"wall / {against}"]
+        shown = [index for index in range(8) if (index != 6 or is_remote) and (index != 7 or base)]
+        parts.append(f"**{head}**\n\n" + table([heads[index] for index in shown], [[row[index] for index in shown] for row in rows]))
     return "\n\n".join(parts)
 
 
