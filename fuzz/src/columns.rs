@@ -59,6 +59,7 @@ pub fn write(column: Column, cell: Cell<'_>) -> bool {
         row: 0,
         statement: 0,
         op: Op::Create,
+        cascades_unseen: true,
         before: None,
         after: Some(Image { cells: &cells }),
     };

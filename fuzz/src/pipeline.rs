@@ -106,6 +106,8 @@ impl Visitor for Pipeline {
     }
     fn end(&mut self, transaction: &Transaction, end: &End, _: &BinlogPosition) {
         self.is_open = false;
+        let engine = &mut self.engine;
+        self.classifier.infer(transaction, end, |observation| engine.push(observation));
         for gap in self.classifier.end(transaction, end) {
             self.engine.gap(&gap, &mut self.alerts);
         }

@@ -10,7 +10,9 @@ use std::io::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::{Cell, Column, Gap, Image, Malformed, Op, RowChange, Transaction, Value, jsonb};
+use crate::{
+    Cell, Column, Gap, Image, Malformed, Op, RowChange, Transaction, Value, jsonb, jsondiff,
+};
 
 /// Appends one line for a row change; every column must have been asked for.
 ///
@@ -80,14 +82,21 @@ fn row(
         Op::Update => b",\"op\":\"u\",\"before\":",
         Op::Delete => b",\"op\":\"d\",\"before\":",
     });
-    image(out, &change.table.columns, change.before)?;
+    image(out, &change.table.columns, change.before, None)?;
     out.extend(b",\"after\":");
-    image(out, &change.table.columns, change.after)?;
+    image(out, &change.table.columns, change.after, change.before)?;
     out.extend(b"}\n");
     Ok(())
 }
 
-fn image(out: &mut Vec<u8>, columns: &[Column], image: Option<Image<'_>>) -> Result<(), Malformed> {
+/// `before`: the image that differences are from.
+fn image(
+    out: &mut Vec<u8>,
+    columns: &[Column],
+    image: Option<Image<'_>>,
+    before: Option<Image<'_>>,
+) -> Result<(), Malformed> {
+    let base = before;
     let Some(image) = image else {
         out.extend(b"null");
         return Ok(());
@@ -107,7 +116,16 @@ fn image(out: &mut Vec<u8>, columns: &[Column], image: Option<Image<'_>>) -> Res
         match cell {
             Cell::Absent | Cell::Null => out.extend(b"null"),
             Cell::Value(bytes) => value(out, column.decode(*bytes)?)?,
-            Cell::JsonDiff(bytes) => jsonb::write_diffs(out, bytes.expose())?,
+            Cell::JsonDiff(bytes) => {
+                let slot = usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
+                let base = base.map_or(Cell::Absent, |base| base.cell(slot));
+                let start = out.len();
+                if write_json_update(out, base, *cell).is_err() {
+                    // Not from a document that is here: the differences as they are.
+                    out.truncate(start);
+                    jsonb::write_diffs(out, bytes.expose())?;
+                }
+            }
         }
     }
     if before == b'{' {
@@ -115,6 +133,27 @@ fn image(out: &mut Vec<u8>, columns: &[Column], image: Option<Image<'_>>) -> Res
     }
     out.push(b'}');
     Ok(())
+}
+
+/// Appends the document that a cell of a JSON column holds: of a partial update, what its
+/// differences make of the cell `before`.
+///
+/// # Errors
+/// The differences have no document to start from (row image MINIMAL or NOBLOB), do not fit it, or
+/// are over a bound; or the cell holds no document. What was appended is of no use then.
+pub fn write_json_update(
+    out: &mut Vec<u8>,
+    before: Cell<'_>,
+    cell: Cell<'_>,
+) -> Result<(), Malformed> {
+    match (cell, before) {
+        (Cell::Value(document), _) => jsonb::write(out, document.expose()),
+        (Cell::JsonDiff(diffs), Cell::Value(document)) => {
+            jsondiff::write_applied(out, document.expose(), diffs.expose())
+        }
+        (Cell::JsonDiff(_), _) => Err(Malformed::Json("a difference without its document")),
+        (Cell::Null | Cell::Absent, _) => Err(Malformed::Json("no document")),
+    }
 }
 
 fn value(out: &mut Vec<u8>, value: Value<'_>) -> Result<(), Malformed> {

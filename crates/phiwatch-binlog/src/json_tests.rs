@@ -131,6 +131,7 @@ fn line(columns: Vec<Column>, cells: &[Cell<'_>]) -> Result<String, Malformed> {
         row: 3,
         statement: 0,
         op: Op::Create,
+        cascades_unseen: false,
         before: None,
         after: Some(Image { cells }),
     };
@@ -178,7 +179,7 @@ fn a_column_that_does_not_decode_takes_the_line_with_it() {
         columns: vec![column(None, ColumnType::Long)],
         primary_key: vec![],
     };
-    let failed = image(&mut out, &table.columns, Some(Image { cells: &cells }));
+    let failed = image(&mut out, &table.columns, Some(Image { cells: &cells }), None);
     assert!(failed.is_err());
 }
 

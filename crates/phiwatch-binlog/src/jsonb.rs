@@ -13,7 +13,7 @@ use crate::reader::Reader;
 use crate::{Malformed, decimal, temporal};
 
 /// Deepest nesting of containers.
-const DEPTH_MAX: usize = 100;
+pub(crate) const DEPTH_MAX: usize = 100;
 
 const SMALL_OBJECT: u8 = 0;
 const LARGE_OBJECT: u8 = 1;
@@ -55,7 +55,7 @@ pub(crate) fn write_diffs(out: &mut Vec<u8>, diffs: &[u8]) -> Result<(), Malform
     Ok(())
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str, Malformed> {
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, Malformed> {
     std::str::from_utf8(bytes).map_err(|_| Malformed::Json("text that is not UTF-8"))
 }
 
@@ -70,9 +70,76 @@ struct Frame<'a> {
     next: u32,
 }
 
+impl<'a> Frame<'a> {
+    fn parse(kind: u8, data: &'a [u8]) -> Result<Self, Malformed> {
+        let is_object = is_object(kind);
+        let is_large = matches!(kind, LARGE_OBJECT | LARGE_ARRAY);
+        let mut reader = Reader::new(data);
+        let count = offset(&mut reader, is_large)?;
+        let bytes = offset(&mut reader, is_large)?;
+        let data = Reader::new(data).take_claimed(bytes.into(), "JSON container")?;
+        Ok(Self { data, is_object, is_large, count, next: 0 })
+    }
+
+    fn element(&self, index: u32) -> Result<Element<'a>, Malformed> {
+        let (data, is_large) = (self.data, self.is_large);
+        // Bytes of count and size, of a key entry, of a value entry.
+        let (head, key_entry, value_entry): (u64, u64, u64) =
+            if is_large { (8, 6, 5) } else { (4, 4, 3) };
+        let keys = if self.is_object { u64::from(self.count).saturating_mul(key_entry) } else { 0 };
+        let mut key = None;
+        if self.is_object {
+            let at = u64::from(index).saturating_mul(key_entry).saturating_add(head);
+            let mut reader = from(data, at)?;
+            let offset = offset(&mut reader, is_large)?;
+            let bytes = reader.u16("JSON key length")?;
+            key = Some(from(data, offset.into())?.take(bytes.into(), "JSON key")?);
+        }
+        let entries = head.saturating_add(keys);
+        let mut reader =
+            from(data, u64::from(index).saturating_mul(value_entry).saturating_add(entries))?;
+        let kind = reader.u8("JSON value type")?;
+        if matches!(kind, 4..=6) || is_large && matches!(kind, 7 | 8) {
+            return Ok(Element { key, kind, data: reader.rest() });
+        }
+        let offset = offset(&mut reader, is_large)?;
+        Ok(Element { key, kind, data: from(data, offset.into())?.rest() })
+    }
+}
+
+/// An element of a container: the key of an object's, and the value from its first byte on.
 #[derive(Debug)]
-struct Writer<'a, 'b> {
-    out: &'b mut Vec<u8>,
+pub(crate) struct Element<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) kind: u8,
+    pub(crate) data: &'a [u8],
+}
+
+pub(crate) fn is_object(kind: u8) -> bool {
+    matches!(kind, SMALL_OBJECT | LARGE_OBJECT)
+}
+
+/// The elements of a container, at most `elements_max`.
+pub(crate) fn elements(
+    kind: u8,
+    data: &[u8],
+    elements_max: usize,
+) -> Result<Vec<Element<'_>>, Malformed> {
+    if kind > LARGE_ARRAY {
+        return Err(Malformed::Json("a difference inside of a scalar"));
+    }
+    let frame = Frame::parse(kind, data)?;
+    let count = usize::try_from(frame.count).unwrap_or(usize::MAX);
+    // Each takes three bytes at least, so a claim of more is false.
+    if count > elements_max.min(frame.data.len() / 3) {
+        return Err(Malformed::Json("more elements than are taken apart"));
+    }
+    (0..frame.count).map(|index| frame.element(index)).collect()
+}
+
+#[derive(Debug)]
+pub(crate) struct Writer<'a, 'b> {
+    pub(crate) out: &'b mut Vec<u8>,
     frames: Vec<Frame<'a>>,
     /// Elements that the document may still have.
     elements_left: usize,
@@ -81,12 +148,14 @@ struct Writer<'a, 'b> {
 }
 
 impl<'a, 'b> Writer<'a, 'b> {
-    fn new(out: &'b mut Vec<u8>, bytes: usize) -> Self {
+    /// Writes documents that have so many bytes together.
+    pub(crate) fn new(out: &'b mut Vec<u8>, bytes: usize) -> Self {
         // An element takes at least three bytes of its container, text its own length.
         Self { out, frames: Vec::new(), elements_left: bytes / 3, text_left: bytes }
     }
 
-    fn document(mut self, kind: u8, data: &'a [u8]) -> Result<(), Malformed> {
+    /// Writes a document, or a part of one.
+    pub(crate) fn document(&mut self, kind: u8, data: &'a [u8]) -> Result<(), Malformed> {
         self.value(kind, data)?;
         while let Some(frame) = self.frames.last_mut() {
             if frame.next == frame.count {
@@ -110,30 +179,12 @@ impl<'a, 'b> Writer<'a, 'b> {
 
     fn element(&mut self, index: u32) -> Result<(), Malformed> {
         let Some(frame) = self.frames.last() else { return Ok(()) };
-        let (data, is_large) = (frame.data, frame.is_large);
-        // Bytes of count and size, of a key entry, of a value entry.
-        let (head, key_entry, value_entry): (u64, u64, u64) =
-            if is_large { (8, 6, 5) } else { (4, 4, 3) };
-        let keys =
-            if frame.is_object { u64::from(frame.count).saturating_mul(key_entry) } else { 0 };
-        if frame.is_object {
-            let at = u64::from(index).saturating_mul(key_entry).saturating_add(head);
-            let mut reader = from(data, at)?;
-            let offset = offset(&mut reader, is_large)?;
-            let bytes = reader.u16("JSON key length")?;
-            let key = from(data, offset.into())?.take(bytes.into(), "JSON key")?;
+        let element = frame.element(index)?;
+        if let Some(key) = element.key {
             self.text(key)?;
             self.out.push(b':');
         }
-        let entries = head.saturating_add(keys);
-        let mut reader =
-            from(data, u64::from(index).saturating_mul(value_entry).saturating_add(entries))?;
-        let kind = reader.u8("JSON value type")?;
-        if matches!(kind, 4..=6) || is_large && matches!(kind, 7 | 8) {
-            return self.value(kind, reader.rest());
-        }
-        let offset = offset(&mut reader, is_large)?;
-        self.value(kind, from(data, offset.into())?.rest())
+        self.value(element.kind, element.data)
     }
 
     /// Writes a scalar, or opens a container.
@@ -174,17 +225,12 @@ impl<'a, 'b> Writer<'a, 'b> {
     }
 
     fn container(&mut self, kind: u8, data: &'a [u8]) -> Result<(), Malformed> {
-        let is_object = matches!(kind, SMALL_OBJECT | LARGE_OBJECT);
-        let is_large = matches!(kind, LARGE_OBJECT | LARGE_ARRAY);
-        let mut reader = Reader::new(data);
-        let count = offset(&mut reader, is_large)?;
-        let bytes = offset(&mut reader, is_large)?;
-        let data = Reader::new(data).take_claimed(bytes.into(), "JSON container")?;
+        let frame = Frame::parse(kind, data)?;
         if self.frames.len() >= DEPTH_MAX {
             return Err(Malformed::Json("nested more than 100 deep"));
         }
-        self.out.push(if is_object { b'{' } else { b'[' });
-        self.frames.push(Frame { data, is_object, is_large, count, next: 0 });
+        self.out.push(if frame.is_object { b'{' } else { b'[' });
+        self.frames.push(frame);
         Ok(())
     }
 
@@ -209,7 +255,8 @@ impl<'a, 'b> Writer<'a, 'b> {
         Ok(())
     }
 
-    fn text(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
+    /// Writes a string.
+    pub(crate) fn text(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         self.spend(bytes.len())?;
         string(self.out, utf8(bytes)?);
         Ok(())

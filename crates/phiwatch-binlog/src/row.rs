@@ -30,6 +30,10 @@ pub struct RowChange<'a> {
     pub statement: u32,
     /// Kind.
     pub op: Op,
+    /// What foreign keys do to other tables with this row is done by the storage engine and is not
+    /// in the log (MariaDB, MySQL before 9.6); false where it is logged, or where keys are not
+    /// checked.
+    pub cascades_unseen: bool,
     /// Before image: UPDATE and DELETE.
     pub before: Option<Image<'a>>,
     /// After image: INSERT and UPDATE.

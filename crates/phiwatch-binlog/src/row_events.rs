@@ -123,6 +123,7 @@ impl Decoder {
                 row: context.row,
                 statement: open.statement,
                 op,
+                cascades_unseen: rows.cascades_unseen,
                 before: (op != Op::Create).then_some(Image { cells: &before }),
                 after: (op != Op::Delete).then_some(Image { cells: &after }),
             };

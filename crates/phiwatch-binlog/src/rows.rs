@@ -304,6 +304,8 @@ pub(crate) struct RowsHead<'a> {
     pub(crate) table_id: u64,
     /// The last event of its statement (STMT_END_F).
     pub(crate) ends_statement: bool,
+    /// Neither NO_FOREIGN_KEY_CHECKS_F nor the flag of foreign keys in the SQL layer (MySQL 9.6).
+    pub(crate) cascades_unseen: bool,
     kind: RowsKind,
     reader: Reader<'a>,
 }
@@ -321,7 +323,8 @@ impl<'a> RowsHead<'a> {
             let bytes = usize::from(reader.u16("extra row data")?);
             reader.take(bytes.saturating_sub(2), "extra row data")?;
         }
-        Ok(Self { table_id, ends_statement: flags & 1 == 1, kind, reader })
+        let (ends_statement, cascades_unseen) = (flags & 1 == 1, flags & 0x12 == 0);
+        Ok(Self { table_id, ends_statement, cascades_unseen, kind, reader })
     }
 
     /// Reads the bitmaps; what is left are the rows.
@@ -337,7 +340,8 @@ impl<'a> RowsHead<'a> {
             Op::Update => Present::parse(reader, columns)?,
             Op::Create | Op::Delete => first,
         };
-        Ok(Rows { kind: self.kind, first, second, reader: self.reader })
+        let cascades_unseen = self.cascades_unseen;
+        Ok(Rows { kind: self.kind, cascades_unseen, first, second, reader: self.reader })
     }
 }
 
@@ -345,6 +349,7 @@ impl<'a> RowsHead<'a> {
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
     kind: RowsKind,
+    pub(crate) cascades_unseen: bool,
     first: Present<'a>,
     second: Present<'a>,
     reader: Reader<'a>,
@@ -373,7 +378,8 @@ impl<'a> Rows<'a> {
         'a: 'b,
     {
         let (first, second) = (self.first, self.second);
-        Rows { kind: self.kind, first, second, reader: Reader::new(data) }
+        let (kind, cascades_unseen) = (self.kind, self.cascades_unseen);
+        Rows { kind, cascades_unseen, first, second, reader: Reader::new(data) }
     }
 
     pub(crate) fn is_end(&self) -> bool {

@@ -120,6 +120,9 @@ pub struct Evidence {
     pub time: EventTime,
     /// Rows by table.
     pub tables: EvidenceTables,
+    /// Rows of dependants that are not in the log, because the storage engine carried out foreign
+    /// keys by itself: as far as the dependants were known.
+    pub inferred: EvidenceTables,
     /// Distinct persons in this transaction, and whether exact.
     pub subjects: (u64, bool),
 }

@@ -282,6 +282,7 @@ impl Engine {
             thread: None,
             time,
             tables: EvidenceTables::new(),
+            inferred: EvidenceTables::new(),
             subjects: (0, true),
         };
         let identity = format!("{}|{at}", memory.server_id);

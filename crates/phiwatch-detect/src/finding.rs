@@ -549,7 +549,17 @@ state_struct!(Measure {
     history_secs,
 });
 state_struct!(Told { time, persons, rows, severity });
-state_struct!(Evidence { gtid, position, server_uuid, server_id, thread, time, tables, subjects });
+state_struct!(Evidence {
+    gtid,
+    position,
+    server_uuid,
+    server_id,
+    thread,
+    time,
+    tables,
+    inferred,
+    subjects,
+});
 state_struct!(Finding {
     uid,
     revision,

@@ -94,6 +94,7 @@ impl Origin {
             thread: self.thread,
             time,
             tables,
+            inferred: EvidenceTables::new(),
             subjects,
         }
     }
@@ -116,6 +117,8 @@ pub(crate) struct Tally {
     pub(crate) is_grid: bool,
     pub(crate) phi: PhiClasses,
     pub(crate) tenant: Tenant,
+    /// Rows that are not in the log: what foreign keys did.
+    pub(crate) is_inferred: bool,
     pub(crate) counts: TableCounts,
 }
 
@@ -260,7 +263,8 @@ impl Summary {
 
     fn row(&mut self, observation: &Observation, op: Op) {
         let table = &observation.table;
-        self.tally(table, observation.tenant, op);
+        let is_inferred = observation.is_inferred;
+        self.tally(table, observation.tenant, op, is_inferred);
         let Some(kinds) = kinds(observation, op) else { return };
         let Some(index) = self.group(&table.database, observation.tenant) else { return };
         let is_core = is_core(table.class);
@@ -269,7 +273,7 @@ impl Summary {
         if op == Op::Create && &*table.name == "sales_order" {
             group.orders += 1;
         }
-        if is_core && !observation.is_touch {
+        if is_core && !observation.is_touch && !is_inferred {
             group.core_rows += 1;
         }
         if let Some(subject) = observation.subject {
@@ -277,13 +281,18 @@ impl Summary {
             let room = PERSONS_HELD_MAX.saturating_sub(self.held);
             group.persons.insert(subject, kinds, PERSONS_EXACT_MAX.min(before + room));
             self.held = (self.held + group.persons.held()).saturating_sub(before);
-            self.statement(observation, op, subject, is_core);
+            if !is_inferred {
+                self.statement(observation, op, subject, is_core);
+            }
         }
     }
 
-    fn tally(&mut self, table: &TableInfo, tenant: Tenant, op: Op) {
+    fn tally(&mut self, table: &TableInfo, tenant: Tenant, op: Op, is_inferred: bool) {
         let is_it = |tally: &Tally| {
-            tally.tenant == tenant && tally.table == table.name && tally.database == table.database
+            tally.tenant == tenant
+                && tally.is_inferred == is_inferred
+                && tally.table == table.name
+                && tally.database == table.database
         };
         let index = match self.tallies.iter().rposition(is_it) {
             Some(index) => index,
@@ -295,6 +304,7 @@ impl Summary {
                     is_grid: table.is_grid,
                     phi: table.phi,
                     tenant,
+                    is_inferred,
                     counts: TableCounts::default(),
                 });
                 self.tallies.len() - 1
@@ -532,13 +542,16 @@ impl Summary {
     /// The evidence of this transaction for a finding.
     pub(crate) fn evidence(&self, scope: &Scope, time: EventTime) -> Evidence {
         let mut tables = EvidenceTables::new();
+        let mut inferred = EvidenceTables::new();
         for tally in self.tallies.iter().filter(|tally| scope.has(&tally.database, tally.tenant)) {
-            let sum = tables.entry(Arc::clone(&tally.table)).or_default();
+            let its = if tally.is_inferred { &mut inferred } else { &mut tables };
+            let sum = its.entry(Arc::clone(&tally.table)).or_default();
             sum.inserts += tally.counts.inserts;
             sum.updates += tally.counts.updates;
             sum.deletes += tally.counts.deletes;
         }
-        self.origin.evidence(time, tables, self.subjects(scope))
+        let evidence = self.origin.evidence(time, tables, self.subjects(scope));
+        Evidence { inferred, ..evidence }
     }
 
     pub(crate) fn notes(&self) -> impl Iterator<Item = &Note> {
@@ -550,6 +563,7 @@ impl Summary {
         let is_its = |tally: &&Tally| {
             tally.class.is_personal()
                 && !tally.is_grid
+                && !tally.is_inferred
                 && tally.tenant == group.tenant
                 && tally.database == group.database
         };
@@ -561,7 +575,8 @@ impl Summary {
 
     /// Rows written, over all tables.
     pub(crate) fn rows(&self) -> u64 {
-        self.tallies.iter().map(|t| t.counts.inserts + t.counts.updates + t.counts.deletes).sum()
+        let logged = self.tallies.iter().filter(|tally| !tally.is_inferred);
+        logged.map(|t| t.counts.inserts + t.counts.updates + t.counts.deletes).sum()
     }
 }
 
@@ -634,7 +649,7 @@ fn code_words(code: phiwatch_magento::CodeChange) -> &'static str {
 }
 
 state_struct!(Origin { start, gtid, server_id, thread });
-state_struct!(Tally { database, table, class, is_grid, phi, tenant, counts });
+state_struct!(Tally { database, table, class, is_grid, phi, tenant, is_inferred, counts });
 state_struct!(Group { database, tenant, persons, orders, core_rows, phi });
 state_struct!(Cross { tenant, statement, found, expected, weight, rows, phi });
 state_struct!(Copied { created, is_shadow, rows, classes, columns, sources });

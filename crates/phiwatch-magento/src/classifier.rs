@@ -92,6 +92,7 @@ pub struct Classifier {
     pub(crate) prepared: Vec<Prepared>,
     nothing: Arc<TableInfo>,
     counters: Counters,
+    has_lost_json: bool,
 }
 
 impl Classifier {
@@ -117,7 +118,12 @@ impl Classifier {
             prepared: Vec::new(),
             nothing: Arc::new(nothing),
             counters: Counters::default(),
+            has_lost_json: false,
         }
+    }
+
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
     }
 
     /// Counts of what was seen and what could not be judged.
@@ -270,6 +276,13 @@ impl Classifier {
         };
         work.run(change, out);
         self.counters.undecodable_cells += row.undecodable();
+        self.has_lost_json |= row.has_lost_json();
+    }
+
+    /// Whether, since the last call, a rule wanted a JSON document that could not be made from its
+    /// differences: the row counts, but that column was not examined.
+    pub fn take_lost_json(&mut self) -> bool {
+        std::mem::take(&mut self.has_lost_json)
     }
 
     /// A statement; pushes its observations, if it gives any.
@@ -288,6 +301,7 @@ impl Classifier {
             subject: None,
             columns_changed: 0,
             is_touch: false,
+            is_inferred: false,
             fact: None,
         };
         let mut judge = statements::Judge {
@@ -432,6 +446,7 @@ impl Work<'_> {
             subject: None,
             columns_changed: 0,
             is_touch: false,
+            is_inferred: false,
             fact: None,
         }
     }
@@ -536,6 +551,9 @@ impl Work<'_> {
         let Some((entity, slot)) = self.binding.defines else { return };
         let Some(id) = self.row.now(slot).key() else { return };
         if self.row.op == Op::Delete {
+            if self.row.cascades_unseen {
+                self.shop.gone(&self.binding.info.name, id);
+            }
             self.shop.forget_later(entity, id);
             return;
         }

@@ -104,6 +104,13 @@ impl Control<'_, '_> {
         self.row.op == Op::Update && self.row.is_written(self.slot(n))
     }
 
+    /// A row went whose dependants the server does not log.
+    fn gone(&mut self, id: u64) {
+        if let (true, Ok(id)) = (self.row.cascades_unseen, u32::try_from(id)) {
+            self.shop.gone(&self.binding.info.name, id);
+        }
+    }
+
     fn take(&mut self, lesson: Lesson) {
         self.shop.take(lesson, self.settings.limits.ids_max);
     }
@@ -127,6 +134,7 @@ impl Control<'_, '_> {
         let id = self.number(0);
         if self.row.op == Op::Delete && id != 0 {
             self.remap(format!("website {id} removed"));
+            self.gone(id);
         }
     }
 
@@ -148,6 +156,7 @@ impl Control<'_, '_> {
                 let of = website.map(|website| format!(" of website {website}"));
                 self.remap(format!("store {id}{} removed", of.unwrap_or_default()));
                 self.take(Lesson::Store { store: id, website: None });
+                self.gone(id.into());
             }
             Op::Create | Op::Update => {
                 let known = self.shop.stores.get(&id).copied();

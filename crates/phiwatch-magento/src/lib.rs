@@ -10,6 +10,7 @@
 //! - Pure: no files, sockets, clocks, randomness or hash order.
 
 mod binding;
+mod cascade;
 mod catalog;
 mod classifier;
 mod control;

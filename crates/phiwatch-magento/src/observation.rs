@@ -26,6 +26,9 @@ pub struct Observation {
     /// An UPDATE that changed nothing but time stamps, counters of logins and the like: not an
     /// edit of personal data.
     pub is_touch: bool,
+    /// Not in the log: what a foreign key did to a dependant of a deleted row, as far as the
+    /// dependants are known.
+    pub is_inferred: bool,
     /// What rules want to know beyond counting.
     pub fact: Option<Fact>,
 }

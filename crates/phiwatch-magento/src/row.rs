@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, cell::Cell as Counter};
 
-use phiwatch_binlog::{Cell, Column, ColumnType, Image, Op, RowChange, Value};
+use phiwatch_binlog::{Cell, Column, ColumnType, Image, Op, RowChange, Value, write_json_update};
 
 /// Place of a column in the projection; [`Slot::OFF`] if the table has no such column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,22 +50,38 @@ impl Field {
 #[derive(Debug)]
 pub(crate) struct Row<'a> {
     pub(crate) op: Op,
+    pub(crate) cascades_unseen: bool,
     before: Option<Image<'a>>,
     after: Option<Image<'a>>,
     columns: &'a [Column],
     undecodable: Counter<u64>,
+    lost_json: Counter<bool>,
 }
 
 impl<'a> Row<'a> {
     /// `columns`: those of the projection, in its order.
     pub(crate) fn new(change: &RowChange<'a>, columns: &'a [Column]) -> Self {
         let (before, after) = (change.before, change.after);
-        Self { op: change.op, before, after, columns, undecodable: Counter::new(0) }
+        let (op, cascades_unseen) = (change.op, change.cascades_unseen);
+        Self {
+            op,
+            cascades_unseen,
+            before,
+            after,
+            columns,
+            undecodable: Counter::new(0),
+            lost_json: Counter::new(false),
+        }
     }
 
     /// Cells that were asked for and did not fit their type.
     pub(crate) fn undecodable(&self) -> u64 {
         self.undecodable.get()
+    }
+
+    /// A document was asked for that came as differences, and its old state is not in the images.
+    pub(crate) fn has_lost_json(&self) -> bool {
+        self.lost_json.get()
     }
 
     /// Whether the column was written: by an INSERT, or changed by an UPDATE.
@@ -144,10 +160,29 @@ impl<'a> Row<'a> {
         Field::Absent
     }
 
+    /// A JSON document as text; what a partial update makes of the old one.
+    fn json(&self, image: Option<Image<'a>>, slot: Slot) -> Option<Cow<'a, [u8]>> {
+        let cell = self.cell(image, slot);
+        if matches!(cell, Cell::Absent | Cell::Null) {
+            return None;
+        }
+        let mut text = Vec::new();
+        let done = write_json_update(&mut text, self.cell(self.before, slot), cell);
+        if done.is_err() {
+            self.undecodable.set(self.undecodable.get() + 1);
+            self.lost_json.set(true);
+            return None;
+        }
+        Some(Cow::Owned(text))
+    }
+
     /// Bytes of a text cell; none for NULL and absent ones.
     fn text(&self, image: Option<Image<'a>>, slot: Slot) -> Option<Cow<'a, [u8]>> {
-        let Cell::Value(bytes) = self.cell(image, slot) else { return None };
         let column = self.columns.get(slot.index())?;
+        if matches!(column.ty, ColumnType::Json { .. }) {
+            return self.json(image, slot);
+        }
+        let Cell::Value(bytes) = self.cell(image, slot) else { return None };
         if is_plain_text(column.ty) {
             return Some(Cow::Borrowed(bytes.expose()));
         }

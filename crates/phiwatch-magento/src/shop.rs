@@ -71,6 +71,8 @@ pub(crate) struct Shop {
     /// Personal tables of the catalogue that exist.
     pub(crate) seen: BTreeSet<Arc<str>>,
     deletions: Vec<(Entity, u32)>,
+    /// Rows deleted in the open transaction (table, id) whose dependants are not in the log.
+    gone: Vec<(Arc<str>, u32)>,
     /// What the open transaction taught.
     pub(crate) journal: Journal,
     /// Ids dropped because of the limit.
@@ -91,6 +93,7 @@ impl Shop {
             copies: BTreeMap::new(),
             seen: BTreeSet::new(),
             deletions: Vec::new(),
+            gone: Vec::new(),
             journal: Journal::default(),
             dropped: 0,
         }
@@ -143,6 +146,23 @@ impl Shop {
         if self.deletions.len() < DELETIONS_MAX {
             self.deletions.push((entity, id));
         }
+    }
+
+    /// A row is deleted whose dependants the server does not log.
+    pub(crate) fn gone(&mut self, table: &Arc<str>, id: u32) {
+        if self.gone.len() < DELETIONS_MAX {
+            self.gone.push((Arc::clone(table), id));
+        }
+    }
+
+    pub(crate) fn take_gone(&mut self) -> Vec<(Arc<str>, u32)> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Ids that the open transaction deleted.
+    pub(crate) fn deleted(&self, entity: Entity) -> BTreeSet<u32> {
+        let its = self.deletions.iter().filter(|(of, _)| *of == entity);
+        its.map(|(_, id)| *id).collect()
     }
 
     /// The id stands again (a REPLACE deletes and inserts).

@@ -93,6 +93,8 @@ struct Core {
     nameless: BTreeSet<TableName>,
 }
 
+const LOST_JSON: &str = "a change of a column came as differences only, without the document";
+
 const NO_NAMES: &str = "columns without names: binlog_row_metadata is not FULL, and the table was \
      not found on the server";
 
@@ -430,6 +432,17 @@ impl Visitor for Core {
         self.ledger.row(change.op);
         self.classifier.row(transaction, change, &mut self.observations);
         self.push_observations();
+        if self.classifier.take_lost_json() {
+            let Table { database, name, .. } = change.table;
+            let (database, table) = (database.clone(), name.clone());
+            self.gap(&Gap {
+                at: BinlogPosition { file: transaction.start.file.clone(), offset: change.offset },
+                bytes: 0,
+                gtid: transaction.gtid.clone(),
+                table: Some(TableName { database, table }),
+                cause: Malformed::Json(LOST_JSON),
+            });
+        }
     }
 
     fn ignored(&mut self, table: &Table, bytes: usize) {
@@ -464,6 +477,8 @@ impl Visitor for Core {
         let is_whole = *end != End::Torn || (self.has_gap && !self.is_file_switched);
         let end = if is_whole && *end == End::Torn { &End::Commit } else { end };
         if !was_skipping {
+            let engine = &mut self.engine;
+            self.classifier.infer(transaction, end, |observation| engine.push(observation));
             for gap in self.classifier.end(transaction, end) {
                 self.record(&gap);
                 self.engine.gap(&gap, &mut self.produced.alerts);

@@ -14,5 +14,6 @@ mod files;
 mod fuzz;
 mod large;
 mod oracle;
+mod partial;
 mod rows;
 mod transactions;

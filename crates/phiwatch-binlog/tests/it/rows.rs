@@ -277,6 +277,7 @@ fn json_text(column: &Column, bytes: &[u8]) -> String {
         row: 0,
         statement: 0,
         op: Op::Create,
+        cascades_unseen: false,
         before: None,
         after,
     };

@@ -59,6 +59,7 @@ pub(crate) fn row(name: &str, op: Op, tenant: Tenant, who: u64) -> Observation {
         subject: Some(person(who)),
         columns_changed: if op == Op::Update { 7 } else { 0 },
         is_touch: false,
+        is_inferred: false,
         fact: None,
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test helpers fail by panicking")]
 
 mod canary;
+mod cascades;
 mod catalog;
 mod control;
 mod copies;

@@ -263,6 +263,7 @@ fn cells_that_do_not_fit_are_counted_not_trusted() {
         row: 0,
         statement: 0,
         op: Op::Create,
+        cascades_unseen: false,
         before: None,
         after: Some(image),
     };
@@ -362,4 +363,45 @@ fn lessons_of_prepared_transactions_are_bounded_and_the_rest_is_told() {
     let gaps = world.classifier.end(&world.transaction, &End::XaPrepared(xid()));
     assert!(gaps.iter().all(|gap| gap.cause == Malformed::PreparedOverBound));
     assert_eq!(gaps.len(), 2);
+}
+
+#[test]
+fn a_document_that_cannot_be_made_from_its_differences_is_told() {
+    use phiwatch_binlog::{Bytes, Cell, ColumnType, Image, RowChange};
+    let mut world = World::new();
+    let columns = world.schema.get_mut("core_config_data").unwrap();
+    let value = columns.iter_mut().find(|column| column.name.as_deref() == Some("value")).unwrap();
+    value.ty = ColumnType::Json { length_bytes: 4 };
+    let table = world.table("core_config_data");
+    let plan = world.classifier.table(&table);
+    let Projection::Columns(columns) = &plan.projection else { panic!() };
+    let name = |at: &u16| table.columns[usize::from(*at)].name.as_deref();
+    // `{"a":1}`, and `$.a` replaced by 7.
+    let document = Bytes::new(&[0, 1, 0, 12, 0, 11, 0, 1, 0, 5, 1, 0, b'a']);
+    let diff = Cell::JsonDiff(Bytes::new(b"\0\x03$.a\x03\x05\x07\0"));
+    for (old, is_lost) in [(Cell::Value(document), false), (Cell::Absent, true)] {
+        let cells = |value: Cell<'static>| -> Vec<Cell<'static>> {
+            let cell = |at| match name(at) {
+                Some("path") => Cell::Value(Bytes::new(b"web/cookie/cookie_httponly")),
+                Some("value") => value,
+                _ => Cell::Null,
+            };
+            columns.iter().map(cell).collect()
+        };
+        let (before, after) = (cells(old), cells(diff));
+        let change = RowChange {
+            table: &table,
+            handle: plan.handle,
+            offset: 4,
+            row: 0,
+            statement: 0,
+            op: Op::Update,
+            cascades_unseen: false,
+            before: Some(Image { cells: &before }),
+            after: Some(Image { cells: &after }),
+        };
+        world.classifier.row(&world.transaction, &change, &mut Vec::new());
+        assert_eq!(world.classifier.take_lost_json(), is_lost);
+        assert!(!world.classifier.take_lost_json());
+    }
 }

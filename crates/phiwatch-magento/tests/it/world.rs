@@ -81,6 +81,8 @@ pub(crate) struct World {
     pub(crate) classifier: Classifier,
     pub(crate) schema: BTreeMap<String, Vec<Column>>,
     pub(crate) database: &'static str,
+    /// Foreign keys work in the engine, and are not logged.
+    pub(crate) cascades_unseen: bool,
     pub(crate) transaction: Transaction,
 }
 
@@ -105,6 +107,7 @@ impl World {
             classifier: Classifier::new(catalog, settings, &TokenKey([7; 32])),
             schema: schema(),
             database: "shop",
+            cascades_unseen: false,
             transaction,
         }
     }
@@ -191,6 +194,7 @@ impl World {
             row: 0,
             statement: 0,
             op,
+            cascades_unseen: self.cascades_unseen,
             before: before.map(|_| Image { cells: &before_cells }),
             after: after.map(|_| Image { cells: &after_cells }),
         };

@@ -269,6 +269,10 @@ pub(super) struct EvidenceData<'a> {
     pub(super) time: i64,
     /// Rows by table.
     pub(super) tables: BTreeMap<&'a str, Counts>,
+    /// Rows of dependants that are not in the log, as far as they were known: the storage engine
+    /// carried out foreign keys by itself (MariaDB, MySQL before 9.6). Absent if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) inferred: Option<BTreeMap<&'a str, Counts>>,
     /// Distinct persons of this transaction.
     pub(super) subjects: u64,
     /// False if `subjects` is an estimate; absent if it is exact.

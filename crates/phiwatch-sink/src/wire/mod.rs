@@ -11,9 +11,14 @@
 mod doc;
 mod rules;
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use phiwatch_detect::{Activity, Alert, Analysis, Attack, Confidence, Evidence, Severity};
+use phiwatch_detect::{
+    Activity, Alert, Analysis, Attack, Confidence, Evidence, EvidenceTables, Severity,
+};
 
 use self::doc::{
     Actor, AlertDoc, Analytic, AnomalyAnalysis, AttackDoc, ClassifierDetails, Counts,
@@ -236,15 +241,14 @@ fn anomaly_analysis(analysis: &Analysis) -> AnomalyAnalysis<'_> {
 
 fn evidence<'a>(alert: &'a Alert, one: &'a Evidence) -> EvidenceDoc<'a> {
     let is_benign = alert.benign.is_some();
-    let tables = one
-        .tables
-        .iter()
-        .map(|(table, rows)| {
+    let counted = |tables: &'a EvidenceTables| {
+        let rows = tables.iter().map(|(table, rows)| {
             let counts =
                 Counts { inserts: rows.inserts, updates: rows.updates, deletes: rows.deletes };
             (table.as_ref(), counts)
-        })
-        .collect();
+        });
+        rows.collect::<BTreeMap<&str, Counts>>()
+    };
     EvidenceDoc {
         name: evidence_name(one),
         uid: one.gtid.clone().unwrap_or_else(|| one.position.to_string()),
@@ -267,7 +271,8 @@ fn evidence<'a>(alert: &'a Alert, one: &'a Evidence) -> EvidenceDoc<'a> {
             server_id: one.server_id,
             thread: one.thread,
             time: one.time.millis(),
-            tables,
+            tables: counted(&one.tables),
+            inferred: (!one.inferred.is_empty()).then(|| counted(&one.inferred)),
             subjects: one.subjects.0,
             subjects_exact: (!one.subjects.1).then_some(false),
         },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use phiwatch_binlog::{BinlogPosition, EventTime};
 use phiwatch_detect::{
-    Activity, Alert, Analysis, Confidence, Evidence, RuleId, Severity, TableCounts,
+    Activity, Alert, Analysis, Confidence, Evidence, EvidenceTables, RuleId, Severity, TableCounts,
 };
 use phiwatch_magento::PhiClasses;
 use uuid::Uuid;
@@ -26,6 +26,7 @@ fn evidence(table: &str, counts: TableCounts, subjects: (u64, bool)) -> Evidence
         thread: Some(42),
         time: time(0),
         tables: [(Arc::from(table), counts)].into(),
+        inferred: EvidenceTables::new(),
         subjects,
     }
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
 mod canary;
+mod cascade;
 mod crash;
 mod disk_full;
 mod kafka_away;
