@@ -192,24 +192,103 @@ impl Parser<'_> {
         self.facts.kind = StatementKind::Dml;
         self.tokens.eat_all(&["LOW_PRIORITY", "IGNORE"]);
         // UPDATE a, b JOIN c .. SET: every table named may be changed.
-        self.table();
-        while let Some(token) = self.tokens.next() {
-            if token.is("SET") {
-                return;
-            }
-            if token == Token::Punct(b',') || token.is("JOIN") {
-                self.table();
-            }
+        for (name, _) in self.references(&["SET"]) {
+            self.push_table(name);
         }
     }
 
+    /// DELETE FROM t; DELETE a, b FROM references; DELETE FROM a, b USING references: what is
+    /// deleted from may be named by an alias of the references.
     fn delete(&mut self) {
         self.facts.kind = StatementKind::Dml;
-        self.tokens.eat_all(&["LOW_PRIORITY", "QUICK", "IGNORE"]);
+        self.tokens.eat_all(&["LOW_PRIORITY", "QUICK", "IGNORE", "HISTORY"]);
         self.tokens.eat("FROM");
-        self.table();
-        while self.tokens.eat_punct(b',') {
-            self.table();
+        let mut named = Vec::new();
+        loop {
+            named.extend(self.deleted_table());
+            if named.len() >= TABLES_MAX || !self.tokens.eat_punct(b',') {
+                break;
+            }
+        }
+        let is_multiple = self.tokens.eat("FROM") || self.tokens.eat("USING");
+        let references = if is_multiple {
+            self.references(&["WHERE", "ORDER", "LIMIT", "RETURNING"])
+        } else {
+            Vec::new()
+        };
+        for name in named {
+            let is_alias = |(_, alias): &&(TableName, Option<Arc<str>>)| {
+                alias.as_ref().is_some_and(|alias| *alias == name.table)
+            };
+            let real = references.iter().find(is_alias).map(|(real, _)| real.clone());
+            self.push_table(real.unwrap_or(name));
+        }
+    }
+
+    /// `t`, `s.t`, `t.*` or `s.t.*`.
+    fn deleted_table(&mut self) -> Option<TableName> {
+        let name = self.table_name()?;
+        if name.table.is_empty() {
+            return Some(TableName { database: self.database.clone(), table: name.database });
+        }
+        if self.tokens.eat_punct(b'.') {
+            self.tokens.eat_punct(b'*');
+        }
+        Some(name)
+    }
+
+    /// The tables of a list of references with their aliases, up to one of these words.
+    fn references(&mut self, ends: &[&str]) -> Vec<(TableName, Option<Arc<str>>)> {
+        const BEHIND: [&str; 16] = [
+            "SET",
+            "WHERE",
+            "ON",
+            "USING",
+            "JOIN",
+            "INNER",
+            "CROSS",
+            "LEFT",
+            "RIGHT",
+            "NATURAL",
+            "STRAIGHT_JOIN",
+            "PARTITION",
+            "FORCE",
+            "USE",
+            "IGNORE",
+            "FOR",
+        ];
+        let mut found = Vec::new();
+        let mut is_next = true;
+        // Inside the parentheses of a function, a hint or a subquery a comma parts no tables.
+        let mut depth = 0_usize;
+        loop {
+            if is_next {
+                while self.tokens.eat_punct(b'(') {}
+                let is_query = self.tokens.peek().is_some_and(|t| t.is_any(&["SELECT", "WITH"]));
+                if is_query {
+                    depth = depth.saturating_add(1);
+                } else if let Some(name) = self.table_name() {
+                    self.tokens.eat("AS");
+                    let peeked = self.tokens.peek();
+                    let is_alias = peeked.is_some_and(|next| !next.is_any(&BEHIND));
+                    let alias = peeked.filter(|_| is_alias).and_then(Token::name).map(text);
+                    if alias.is_some() {
+                        self.tokens.next();
+                    }
+                    if found.len() < TABLES_MAX {
+                        found.push((name, alias));
+                    }
+                }
+                is_next = false;
+            }
+            let Some(token) = self.tokens.next() else { return found };
+            match token {
+                Token::Punct(b'(') => depth = depth.saturating_add(1),
+                Token::Punct(b')') => depth = depth.saturating_sub(1),
+                Token::Punct(b',') => is_next = depth == 0,
+                token if depth == 0 && token.is_any(ends) => return found,
+                token => is_next = depth == 0 && token.is_any(&["JOIN", "STRAIGHT_JOIN"]),
+            }
         }
     }
 
@@ -308,7 +387,11 @@ impl Parser<'_> {
         } else if what.is("VIEW") {
             self.table();
         }
-        // What the code touches: listed as sources, as changes are only made when it runs.
+        self.touched();
+    }
+
+    /// What code touches: listed as sources, as changes are only made when it runs.
+    fn touched(&mut self) {
         while let Some(token) = self.tokens.next() {
             if token.is_any(&["FROM", "JOIN", "INTO", "UPDATE", "TABLE"]) {
                 self.source();
@@ -325,9 +408,15 @@ impl Parser<'_> {
             if token.is_any(&["DATABASE", "SCHEMA"]) {
                 return self.whole_database();
             }
+            if token.is("VIEW") {
+                return self.create_code(&token);
+            }
+            if token.is("EVENT") {
+                return self.alter_event();
+            }
             self.facts.kind = if token.is_any(&["USER", "ROLE"]) {
                 StatementKind::Account
-            } else if token.is_any(&["VIEW", "EVENT", "PROCEDURE", "FUNCTION", "TRIGGER"]) {
+            } else if token.is_any(&["PROCEDURE", "FUNCTION", "TRIGGER"]) {
                 StatementKind::ChangeCode
             } else if token.is_any(&[
                 "INSTANCE",
@@ -345,6 +434,17 @@ impl Parser<'_> {
         }
     }
 
+    /// A new body is new code.
+    fn alter_event(&mut self) {
+        self.facts.kind = StatementKind::ChangeCode;
+        while let Some(token) = self.tokens.next() {
+            if token.is("DO") {
+                self.facts.kind = StatementKind::CreateCode;
+                return self.touched();
+            }
+        }
+    }
+
     fn alter_table(&mut self) {
         self.facts.kind = StatementKind::AlterTable;
         self.if_exists();
@@ -358,9 +458,13 @@ impl Parser<'_> {
                 self.facts.kind = StatementKind::RenameTable;
                 self.facts.sources = std::mem::take(&mut self.facts.tables);
                 self.table();
-            } else if token.is_any(&["DROP", "TRUNCATE"]) && self.tokens.eat("PARTITION") {
+            } else if token.is_any(&["DROP", "TRUNCATE"]) && self.tokens.eat("PARTITION")
+                || token.is("DISCARD")
+            {
                 self.facts.kind = StatementKind::TruncateTable;
-            } else if token.is("EXCHANGE") {
+            } else if token.is("CONVERT") && self.tokens.eat("TABLE") {
+                self.table();
+            } else if token.is("CONVERT") && self.tokens.eat("PARTITION") || token.is("EXCHANGE") {
                 self.skip_to(&["TABLE"]);
                 self.table();
             }
@@ -444,9 +548,13 @@ impl Parser<'_> {
     }
 
     pub(crate) fn table(&mut self) {
-        if let Some(name) = self.table_name()
-            && self.facts.tables.len() < TABLES_MAX
-        {
+        if let Some(name) = self.table_name() {
+            self.push_table(name);
+        }
+    }
+
+    fn push_table(&mut self, name: TableName) {
+        if self.facts.tables.len() < TABLES_MAX {
             self.facts.tables.push(name);
         }
     }
@@ -507,3 +615,7 @@ fn unhex(digits: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 #[path = "classify_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "grammar_tests.rs"]
+mod grammar;

@@ -101,12 +101,19 @@ pub enum Malformed {
     /// A binary JSON document that breaks its format, or is nested too deeply.
     #[error("JSON document: {0}")]
     Json(&'static str),
+    /// A row whose images do not hold the columns that name what it is about (row image MINIMAL or
+    /// NOBLOB).
+    #[error("the row image lacks columns that a rule needs (binlog_row_image is not FULL)")]
+    RowImage,
     /// A compressed block that does not inflate.
     #[error("{0} does not decompress")]
     Compression(&'static str),
     /// A change of rows logged as text: which rows is not known.
     #[error("change logged as a statement, its rows are not in the log")]
     StatementFormat,
+    /// A statement of a kind that this reader does not know: what it changed is not known.
+    #[error("statement of an unknown kind")]
+    UnknownStatement,
     /// A statement that failed midway on the source.
     #[error("statement failed midway on the source with error {error_code}")]
     PartialStatement {
@@ -155,8 +162,10 @@ impl Malformed {
             Self::OutOfRange { .. } => "out_of_range",
             Self::Value { .. } => "value",
             Self::Json(_) => "json",
+            Self::RowImage => "row_image",
             Self::Compression(_) => "compression",
             Self::StatementFormat => "statement_format",
+            Self::UnknownStatement => "unknown_statement",
             Self::PartialStatement { .. } => "partial_statement",
             Self::PreparedUnknown => "prepared_unknown",
             Self::PreparedOverBound => "prepared_over_bound",

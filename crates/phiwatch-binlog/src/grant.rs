@@ -91,6 +91,7 @@ pub(crate) fn parse(parser: &mut Parser<'_>) {
     let mut grant = Grant::default();
     let mut depth = 0_u32;
     let mut at_start = true;
+    let mut is_proxy = false;
     while let Some(token) = parser.tokens.next() {
         match &token {
             Token::Punct(b'(') => depth = depth.saturating_add(1),
@@ -98,7 +99,10 @@ pub(crate) fn parse(parser: &mut Parser<'_>) {
             _ if depth > 0 => {}
             Token::Punct(b',') => at_start = true,
             word if word.is("ON") => {
-                object(parser, &mut grant);
+                // PROXY is given on an account.
+                if !is_proxy {
+                    object(parser, &mut grant);
+                }
                 break;
             }
             // Without an object they are roles.
@@ -107,6 +111,7 @@ pub(crate) fn parse(parser: &mut Parser<'_>) {
                 break;
             }
             Token::Word(word) => {
+                is_proxy |= word.eq_ignore_ascii_case(b"PROXY");
                 privilege(word, at_start, &mut grant);
                 at_start = false;
             }

@@ -93,6 +93,6 @@ pub enum StatementKind {
     AccountRemoved,
     /// Temporary tables, FLUSH, ANALYZE, OPTIMIZE and others without a change of rows.
     Harmless,
-    /// Not recognised: counted, the stream goes on.
+    /// Not recognised: a gap, the stream goes on.
     Unknown,
 }

@@ -282,6 +282,7 @@ impl Decoder {
         visitor.statement(&open.transaction, &statement);
         let cause = match kind {
             StatementKind::Dml | StatementKind::LoadData => Malformed::StatementFormat,
+            StatementKind::Unknown => Malformed::UnknownStatement,
             _ if event.error_code != 0 => {
                 Malformed::PartialStatement { error_code: event.error_code }
             }
