@@ -21,7 +21,7 @@ impl Column {
         {
             return false;
         }
-        let of_length = |bytes_max: u16| octets.is_none_or(|octets| octets == bytes_max.into());
+        let of_length = |bytes_max: u16| octets.is_none_or(|octets| octets == u64::from(bytes_max));
         let blob = |length_bytes: u8| match word {
             "tinytext" | "tinyblob" => length_bytes == 1,
             "text" | "blob" => length_bytes == 2,
@@ -44,14 +44,14 @@ impl Column {
             ColumnType::Time => word == "time" && first == 0,
             ColumnType::DateTime => word == "datetime" && first == 0,
             ColumnType::Timestamp => word == "timestamp" && first == 0,
-            ColumnType::Time2 { fsp } => word == "time" && first == fsp.into(),
-            ColumnType::DateTime2 { fsp } => word == "datetime" && first == fsp.into(),
-            ColumnType::Timestamp2 { fsp } => word == "timestamp" && first == fsp.into(),
+            ColumnType::Time2 { fsp } => word == "time" && first == u64::from(fsp),
+            ColumnType::DateTime2 { fsp } => word == "datetime" && first == u64::from(fsp),
+            ColumnType::Timestamp2 { fsp } => word == "timestamp" && first == u64::from(fsp),
             ColumnType::Decimal { precision, scale } => {
                 let scale_is = arguments.get(1).copied().unwrap_or(0);
-                word == "decimal" && first == precision.into() && scale_is == scale.into()
+                word == "decimal" && first == u64::from(precision) && scale_is == u64::from(scale)
             }
-            ColumnType::Bit { bits } => word == "bit" && first == bits.into(),
+            ColumnType::Bit { bits } => word == "bit" && first == u64::from(bits),
             ColumnType::Enum { .. } => word == "enum",
             ColumnType::Set { .. } => word == "set",
             ColumnType::String { bytes_max } => match word {

@@ -64,6 +64,7 @@ mod compact;
 mod decimal;
 mod decode;
 mod decoder;
+mod described;
 mod format;
 pub mod framing;
 mod gap;

@@ -183,7 +183,7 @@ fn compacted(mapped: &Arc<Mapped>, rows: &Rows<'_>, bytes_max: u32) -> Result<Ve
 fn mapped(mut table: Table, visitor: &mut impl Visitor) -> Mapped {
     let columns = table.columns.len();
     if table.columns.iter().all(|column| column.name.is_none())
-        && let Some(names) = visitor.column_names(&table.database, &table.name, columns)
+        && let Some(names) = visitor.column_names(&table)
         && names.len() == columns
     {
         for (column, name) in table.columns.iter_mut().zip(names) {

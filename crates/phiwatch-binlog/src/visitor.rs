@@ -30,15 +30,12 @@ pub trait Visitor {
     /// until the table map changes.
     fn table(&mut self, table: &Table) -> Plan;
 
-    /// Column names for a table whose map carries none; `columns` is its number of columns. The
-    /// answer must have exactly that many, else it is not used.
-    fn column_names(
-        &mut self,
-        database: &str,
-        table: &str,
-        columns: usize,
-    ) -> Option<Vec<Arc<str>>> {
-        let _unused = (database, table, columns);
+    /// Column names for a table whose map carries none. They come from elsewhere, as the table is
+    /// now: whoever gives them has checked each against what the map says
+    /// ([`Column::could_be`](crate::Column::could_be)). The answer must have a name for each
+    /// column, else it is not used.
+    fn column_names(&mut self, table: &Table) -> Option<Vec<Arc<str>>> {
+        let _unused = table;
         None
     }
 

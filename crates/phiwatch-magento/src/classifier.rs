@@ -33,6 +33,8 @@ use crate::{
     token::{self, Tokens},
 };
 
+const LOST_JSON: &str = "a change of a column came as differences only, without the document";
+
 /// Handle of tables that are not examined.
 const NO_BINDING: u32 = u32::MAX;
 
@@ -92,7 +94,15 @@ pub struct Classifier {
     pub(crate) prepared: Vec<Prepared>,
     nothing: Arc<TableInfo>,
     counters: Counters,
-    has_lost_json: bool,
+    lost: Lost,
+}
+
+/// What rows did not hold.
+#[derive(Debug, Default)]
+struct Lost {
+    cause: Option<Malformed>,
+    /// Handles of tables told in this transaction.
+    tables: BTreeSet<u32>,
 }
 
 impl Classifier {
@@ -118,7 +128,7 @@ impl Classifier {
             prepared: Vec::new(),
             nothing: Arc::new(nothing),
             counters: Counters::default(),
-            has_lost_json: false,
+            lost: Lost::default(),
         }
     }
 
@@ -272,17 +282,21 @@ impl Classifier {
             binding,
             row: &row,
             shop,
+            lost: &mut self.lost,
             counters: &mut self.counters,
         };
         work.run(change, out);
         self.counters.undecodable_cells += row.undecodable();
-        self.has_lost_json |= row.has_lost_json();
+        if row.has_lost_json() {
+            self.lost.cause = Some(Malformed::Json(LOST_JSON));
+        }
     }
 
-    /// Whether, since the last call, a rule wanted a JSON document that could not be made from its
-    /// differences: the row counts, but that column was not examined.
-    pub fn take_lost_json(&mut self) -> bool {
-        std::mem::take(&mut self.has_lost_json)
+    /// What of the last row was not examined, though a rule wanted it: a JSON document that could
+    /// not be made from its differences (the rest of the row counts), or a row whose images lack
+    /// the columns that name what it is about (told once per table and transaction).
+    pub fn take_lost(&mut self) -> Option<Malformed> {
+        self.lost.cause.take()
     }
 
     /// A statement; pushes its observations, if it gives any.
@@ -323,6 +337,7 @@ impl Classifier {
     /// at a PREPARE. Gives the transactions whose lessons there is no room for: ids that only
     /// they name stay unknown.
     pub fn end(&mut self, transaction: &Transaction, end: &End) -> Vec<Gap> {
+        self.lost.tables.clear();
         match end {
             End::Commit => self.shops.list.iter_mut().for_each(Shop::commit),
             End::Rollback | End::Torn => drop(self.undo()),
@@ -391,6 +406,17 @@ impl Classifier {
     }
 }
 
+/// Columns of a rule (by their places in `rule_columns`) without which its row says nothing, or the
+/// wrong thing: a role's permissions that go without a name would make all that come new ones.
+fn identity(rule: Rule) -> &'static [usize] {
+    match rule {
+        Rule::Setting => &[0, 1, 2],
+        Rule::Role => &[0, 2, 3, 4],
+        Rule::Permission => &[0, 1, 2],
+        _ => &[],
+    }
+}
+
 /// One row of one binding.
 struct Work<'a> {
     catalog: &'a Catalog,
@@ -399,6 +425,7 @@ struct Work<'a> {
     binding: &'a Binding,
     row: &'a Row<'a>,
     shop: &'a mut Shop,
+    lost: &'a mut Lost,
     counters: &'a mut Counters,
 }
 
@@ -408,6 +435,9 @@ impl Work<'_> {
         let fact = match binding.kind {
             Kind::Known(Some(rule)) if binding.info.class == TableClass::Control => {
                 self.counters.add_row(binding.info.class);
+                if self.is_unjudged(rule, change.handle) {
+                    return;
+                }
                 return self.control(rule, change, out);
             }
             Kind::Known(rule) => rule.and_then(|rule| self.verdict(rule)),
@@ -434,6 +464,20 @@ impl Work<'_> {
         observation.is_touch = change.op == Op::Update && observation.columns_changed == 0;
         out.push(observation);
         self.learn();
+    }
+
+    /// Whether the row's images lack what its rule needs; told once per table and transaction. Of
+    /// permissions, what comes after one without a name is not judged either: it may be the same.
+    fn is_unjudged(&mut self, rule: Rule, handle: u32) -> bool {
+        let lacks = identity(rule).iter().any(|n| self.row.lacks(self.binding.key(*n)));
+        if !lacks && (rule != Rule::Permission || !self.lost.tables.contains(&handle)) {
+            return false;
+        }
+        self.counters.columns_lacking += 1;
+        if self.lost.tables.len() < crate::shop::REMEMBERED_MAX && self.lost.tables.insert(handle) {
+            self.lost.cause = Some(Malformed::RowImage);
+        }
+        true
     }
 
     fn base(&self, change: &RowChange<'_>, tenant: Tenant) -> Observation {

@@ -12,6 +12,9 @@ pub struct Counters {
     pub unverified: [u64; 24],
     /// Broken invariants, by number (0 unused).
     pub cross_tenant: [u64; 24],
+    /// Rows of settings, users and roles whose image lacks a column that their rule needs (row image
+    /// MINIMAL or NOBLOB): not judged.
+    pub columns_lacking: u64,
     /// Cells that did not fit their column's type.
     pub undecodable_cells: u64,
     /// Table maps of catalogue tables whose columns have no names: their rows are not examined.

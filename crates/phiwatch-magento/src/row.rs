@@ -84,6 +84,13 @@ impl<'a> Row<'a> {
         self.lost_json.get()
     }
 
+    /// Whether no image holds the column, which the table has.
+    pub(crate) fn lacks(&self, slot: Slot) -> bool {
+        slot != Slot::OFF
+            && self.cell(self.after, slot) == Cell::Absent
+            && self.cell(self.before, slot) == Cell::Absent
+    }
+
     /// Whether the column was written: by an INSERT, or changed by an UPDATE.
     pub(crate) fn is_written(&self, slot: Slot) -> bool {
         match self.op {

@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use crate::{
     bootstrap,
     config::{self, Config, ConfigError},
-    pipeline::{ColumnNames, Pipeline},
+    pipeline::{ColumnNames, DescribedColumn, Pipeline},
     setup,
     store::Checkpoint,
 };
@@ -228,8 +228,11 @@ async fn column_names(server: &mut Server, shops: &[String]) -> Result<ColumnNam
     Ok(tables
         .into_iter()
         .map(|table| {
-            let names = table.columns.iter().map(|name| Arc::from(&**name)).collect();
-            ((table.database, table.table), names)
+            let column = |(name, (column_type, octets)): (String, (String, Option<u64>))| {
+                DescribedColumn { name: Arc::from(name), column_type, octets }
+            };
+            let columns = table.columns.into_iter().zip(table.types).map(column).collect();
+            ((table.database, table.table), columns)
         })
         .collect())
 }

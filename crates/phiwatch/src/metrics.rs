@@ -27,6 +27,7 @@ struct PipelineMetrics {
     statements: IntCounter,
     tenant_unknown: IntCounter,
     unverified: IntCounter,
+    columns_lacking: IntCounter,
     late: IntCounter,
     findings_open: IntGauge,
     gaps: IntCounterVec,
@@ -104,6 +105,11 @@ impl PipelineMetrics {
             unverified: make.counter(
                 "phiwatch_unverified_rows_total",
                 "Row changes on which a tenancy invariant could not be judged.",
+            )?,
+            columns_lacking: make.counter(
+                "phiwatch_lacking_columns_rows_total",
+                "Rows of settings, roles and permissions not judged, because their row image lacks \
+                 a column that the rule needs.",
             )?,
             late: make.counter(
                 "phiwatch_late_transactions_total",
@@ -224,6 +230,7 @@ impl Metrics {
         let counters = pipeline.classifier().counters();
         raise(&self.pipeline.tenant_unknown, counters.tenant_unknown_rows);
         raise(&self.pipeline.unverified, counters.unverified.iter().sum());
+        raise(&self.pipeline.columns_lacking, counters.columns_lacking);
         let stats = pipeline.engine().stats();
         raise(&self.pipeline.late, stats.late);
         self.pipeline.findings_open.set(i64::try_from(stats.findings_open).unwrap_or(i64::MAX));

@@ -26,8 +26,28 @@ use crate::{
     store::{Checkpoint, GapRecord},
 };
 
-/// Column names per (schema, table), for logs without them.
-pub(crate) type ColumnNames = BTreeMap<(String, String), Vec<Arc<str>>>;
+/// Columns per (schema, table) as the server has them today, for logs without names.
+pub(crate) type ColumnNames = BTreeMap<(String, String), Vec<DescribedColumn>>;
+
+/// A column as `information_schema` describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DescribedColumn {
+    pub name: Arc<str>,
+    /// `column_type`.
+    pub column_type: String,
+    /// `character_octet_length`.
+    pub octets: Option<u64>,
+}
+
+/// Names for a table map without any, if the table is still what it was: as many columns, and each
+/// of the described type. After an ALTER in between, a name would be a guess.
+pub(crate) fn names_for(known: &ColumnNames, table: &Table) -> Option<Vec<Arc<str>>> {
+    let described = known.get(&(table.database.to_string(), table.name.to_string()))?;
+    let fits = described.len() == table.columns.len()
+        && (table.columns.iter().zip(described))
+            .all(|(column, one)| column.could_be(&one.column_type, one.octets));
+    fits.then(|| described.iter().map(|one| one.name.clone()).collect())
+}
 
 /// Decoder, classifier and engine, fed with batches.
 pub(crate) struct Pipeline {
@@ -93,10 +113,8 @@ struct Core {
     nameless: BTreeSet<TableName>,
 }
 
-const LOST_JSON: &str = "a change of a column came as differences only, without the document";
-
 const NO_NAMES: &str = "columns without names: binlog_row_metadata is not FULL, and the table was \
-     not found on the server";
+     not found on the server with these columns and types";
 
 impl Pipeline {
     pub(crate) fn new(classifier: Classifier, engine: Engine, table_prefix: String) -> Self {
@@ -379,14 +397,8 @@ impl Visitor for Core {
         self.classifier.table(table)
     }
 
-    fn column_names(
-        &mut self,
-        database: &str,
-        table: &str,
-        columns: usize,
-    ) -> Option<Vec<Arc<str>>> {
-        let names = self.column_names.get(&(database.to_owned(), table.to_owned()))?;
-        (names.len() == columns).then(|| names.clone())
+    fn column_names(&mut self, table: &Table) -> Option<Vec<Arc<str>>> {
+        names_for(&self.column_names, table)
     }
 
     fn file(&mut self, name: &Arc<str>, server_id: u32, server_version: &str) {
@@ -432,7 +444,7 @@ impl Visitor for Core {
         self.ledger.row(change.op);
         self.classifier.row(transaction, change, &mut self.observations);
         self.push_observations();
-        if self.classifier.take_lost_json() {
+        if let Some(cause) = self.classifier.take_lost() {
             let Table { database, name, .. } = change.table;
             let (database, table) = (database.clone(), name.clone());
             self.gap(&Gap {
@@ -440,7 +452,7 @@ impl Visitor for Core {
                 bytes: 0,
                 gtid: transaction.gtid.clone(),
                 table: Some(TableName { database, table }),
-                cause: Malformed::Json(LOST_JSON),
+                cause,
             });
         }
     }

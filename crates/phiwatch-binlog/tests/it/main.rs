@@ -10,10 +10,12 @@
 
 mod build;
 mod damage;
+mod field;
 mod files;
 mod fuzz;
 mod large;
 mod oracle;
 mod partial;
+mod projection;
 mod rows;
 mod transactions;

@@ -38,6 +38,8 @@ pub struct TableColumns {
     pub table: String,
     /// Column names in table order.
     pub columns: Vec<String>,
+    /// Of each, `column_type` (`int unsigned`) and `character_octet_length`.
+    pub types: Vec<(String, Option<u64>)>,
 }
 
 /// What a server says of itself.
@@ -290,23 +292,29 @@ impl Server {
         }
         let list: Vec<_> = databases.iter().map(|database| literal(database)).collect();
         let sql = format!(
-            "SELECT table_schema, table_name, column_name FROM information_schema.columns WHERE \
+            "SELECT table_schema, table_name, column_name, column_type, \
+             character_octet_length FROM information_schema.columns WHERE \
              table_schema IN ({}) ORDER BY table_schema, table_name, ordinal_position",
             list.join(",")
         );
         let mut tables: Vec<TableColumns> = Vec::new();
         self.connection
             .each_row(&sql, |row| {
-                let [Some(database), Some(table), Some(column)] =
-                    <[_; 3]>::try_from(row).unwrap_or([None, None, None])
+                let [Some(database), Some(table), Some(column), Some(column_type), octets] =
+                    <[_; 5]>::try_from(row).unwrap_or_default()
                 else {
                     return;
                 };
+                let ty = (column_type, octets.and_then(|octets| octets.parse().ok()));
                 match tables.last_mut() {
                     Some(last) if last.database == database && last.table == table => {
                         last.columns.push(column);
+                        last.types.push(ty);
                     }
-                    _ => tables.push(TableColumns { database, table, columns: vec![column] }),
+                    _ => {
+                        let (columns, types) = (vec![column], vec![ty]);
+                        tables.push(TableColumns { database, table, columns, types });
+                    }
                 }
             })
             .await?;

@@ -40,6 +40,8 @@ async fn tables_and_rows_are_read() {
         let find = |name: &str| tables.iter().find(|table| table.table == name).unwrap();
         assert_eq!(find("asked").columns, ["id", "mark", "big"]);
         assert_eq!(find("o_customer_entity").columns, ["b", "a"]);
+        let types = &find("o_customer_entity").types;
+        assert!(types.iter().all(|(ty, octets)| ty.starts_with("int") && octets.is_none()));
         let sql = "SELECT mark, big FROM phiwatch_source_test.asked ORDER BY id";
         let rows = admin.server.query_rows(sql).await.unwrap();
         assert_eq!(rows[2], [Some("mark-000002".to_owned()), None]);

@@ -18,7 +18,7 @@ use crate::{
     cli::DecodeArgs,
     config::{Config, Overrides},
     live,
-    pipeline::{ColumnNames, op_name},
+    pipeline::{ColumnNames, names_for, op_name},
 };
 
 /// Every column is printed, so all of an event is kept: event and line together stay far below
@@ -140,14 +140,8 @@ impl Visitor for Printer {
         Plan { projection, handle: 0 }
     }
 
-    fn column_names(
-        &mut self,
-        database: &str,
-        table: &str,
-        columns: usize,
-    ) -> Option<Vec<Arc<str>>> {
-        let names = self.column_names.get(&(database.to_owned(), table.to_owned()))?;
-        (names.len() == columns).then(|| names.clone())
+    fn column_names(&mut self, table: &Table) -> Option<Vec<Arc<str>>> {
+        names_for(&self.column_names, table)
     }
 
     fn begin(&mut self, _transaction: &Transaction) {}
