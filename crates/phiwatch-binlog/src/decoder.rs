@@ -302,12 +302,13 @@ impl Decoder {
         let end = offset.saturating_add(found);
         let context =
             Context { header, offset, end, is_inner: false, is_unverified: false, row: 0 };
-        let covered = self.without_checksum(&header, raw)?;
+        let covered = self.without_checksum(offset, &header, raw)?;
         Ok((context, covered.get(HEADER_BYTES..).unwrap_or_default()))
     }
 
     fn without_checksum<'a>(
         &mut self,
+        offset: u64,
         header: &Header,
         raw: &'a [u8],
     ) -> Result<&'a [u8], Malformed> {
@@ -324,6 +325,13 @@ impl Decoder {
                     self.format.checksum = Checksum::Crc32;
                 }
                 Ok(covered)
+            }
+            // A file begins with its format description, which has one: this may be what is left
+            // of it.
+            (Checksum::Unknown, Some((covered, found)))
+                if offset == framing::MAGIC.len() as u64 && header.advances() =>
+            {
+                verify(covered, *found).map(|()| covered)
             }
             (Checksum::Unknown, _) => Ok(raw),
             (Checksum::Crc32, Some((covered, _))) if self.is_verified => Ok(covered),

@@ -107,6 +107,14 @@ impl MariaGtidState {
         })
     }
 
+    /// Most domains that a stream may add to.
+    const DOMAINS_MAX: usize = 20_000;
+
+    fn has_room(&self, gtid: &Gtid) -> bool {
+        let Gtid::MariaDb { domain, .. } = gtid else { return true };
+        self.domains.len() < Self::DOMAINS_MAX || self.domains.contains_key(domain)
+    }
+
     /// Whether the GTID's domain has come at least as far.
     #[must_use]
     pub fn contains(&self, gtid: &Gtid) -> bool {
@@ -159,6 +167,17 @@ impl GtidState {
         match self {
             Self::MySql(set) => set.insert(gtid),
             Self::MariaDb(state) => state.update(gtid),
+        }
+    }
+
+    /// Whether adding the transaction keeps the state within bounds that no topology comes near
+    /// (20,000 sources or domains, 262,144 intervals of one source): whoever follows a stream that
+    /// he does not trust asks first.
+    #[must_use]
+    pub fn has_room(&self, gtid: &Gtid) -> bool {
+        match self {
+            Self::MySql(set) => set.has_room(gtid),
+            Self::MariaDb(state) => state.has_room(gtid),
         }
     }
 

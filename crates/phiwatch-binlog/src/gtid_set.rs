@@ -44,6 +44,20 @@ impl GtidSet {
         }
     }
 
+    /// Most sources (each with one tag) that a stream may add to.
+    pub(crate) const SOURCES_MAX: usize = 20_000;
+    /// Most intervals of one source that a stream may add to.
+    pub(crate) const INTERVALS_MAX: usize = 1 << 18;
+
+    /// See [`crate::GtidState::has_room`].
+    pub(crate) fn has_room(&self, gtid: &Gtid) -> bool {
+        let Gtid::MySql { uuid, tag, .. } = gtid else { return true };
+        match self.sources.get(&(*uuid, tag.clone())) {
+            Some(intervals) => intervals.len() < Self::INTERVALS_MAX,
+            None => self.sources.len() < Self::SOURCES_MAX,
+        }
+    }
+
     /// Whether the transaction is in the set.
     #[must_use]
     pub fn contains(&self, gtid: &Gtid) -> bool {

@@ -11,6 +11,9 @@ use crate::{Column, ColumnType, Malformed, Table, TableName};
 
 /// More columns than any server allows in one table.
 pub(crate) const COLUMNS_MAX: u64 = 4_096;
+/// More members than the ENUM and SET columns of one table have together: an ENUM has at most
+/// 65,535. Each costs far more than its bytes in the event.
+const MEMBERS_MAX: u64 = 1 << 18;
 
 /// The part of a table map that can always be read.
 #[derive(Debug)]
@@ -285,8 +288,14 @@ fn member_names(
     columns: &mut [Column],
     has: impl Fn(&ColumnType) -> bool,
 ) -> Result<(), Malformed> {
+    const FIELD: &str = "number of members";
+    let mut left = MEMBERS_MAX;
     for column in columns.iter_mut().filter(|column| has(&column.ty)) {
-        let count = reader.lenenc("number of members")?;
+        let count = reader.lenenc(FIELD)?;
+        let Some(rest) = left.checked_sub(count) else {
+            return Err(Malformed::OutOfRange { field: FIELD, value: count, max: left });
+        };
+        left = rest;
         let mut members: Vec<Arc<str>> = Vec::new();
         for _ in 0..count {
             let name = reader.lenenc_bytes("member name")?;
@@ -328,6 +337,25 @@ mod tests {
         check(20, &[15, 1, 0], None);
         check(243, &[], None);
         check(0, &[], None);
+    }
+
+    #[test]
+    fn members_are_counted_before_they_are_kept() {
+        let column = Column {
+            name: None,
+            ty: ColumnType::Enum { bytes: 2 },
+            unsigned: None,
+            collation: None,
+            members: Arc::new([]),
+        };
+        let check = |count: u32| {
+            let bytes = [&[0xfe][..], &u64::from(count).to_le_bytes(), &vec![0; 1 << 19]].concat();
+            let mut columns = [column.clone()];
+            member_names(&mut Reader::new(&bytes), &mut columns, |_| true)
+                .map(|()| columns[0].members.len())
+        };
+        assert_eq!(check(1 << 18), Ok(1 << 18));
+        assert!(matches!(check((1 << 18) + 1), Err(Malformed::OutOfRange { .. })));
     }
 
     #[test]
