@@ -34,14 +34,18 @@ impl std::str::FromStr for Address {
         let bad = |what: &str| setting("failover", format!("{what} in {text:?}"));
         let (host, port) = if let Some(rest) = text.strip_prefix('[') {
             let (host, rest) = rest.split_once(']').ok_or_else(|| bad("no closing bracket"))?;
-            (host, rest.strip_prefix(':'))
+            match rest.strip_prefix(':') {
+                None if !rest.is_empty() => return Err(bad("more than a port behind the bracket")),
+                port => (host, port),
+            }
         } else {
             match text.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
                 None => (text, None),
             }
         };
-        if host.is_empty() {
+        let is_odd = |letter: char| letter.is_whitespace() || letter.is_control();
+        if host.is_empty() || host.contains(|letter| is_odd(letter) || "[]".contains(letter)) {
             return Err(bad("no host"));
         }
         let port = match port {
@@ -300,6 +304,10 @@ mod tests {
         url("mysql://a@b:99999", None);
         url("mysql://a%zz@b", None);
         url("mysql://@b", None);
+        url("mysql://a@[::1]x", None);
+        url("mysql://a@[::1]3306", None);
+        url("mysql://a@[[::1]]", None);
+        url("mysql://a@b c", None);
     }
 
     #[track_caller]

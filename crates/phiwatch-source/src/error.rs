@@ -179,11 +179,13 @@ impl SourceError {
                 "give each reader its own server_id; SHOW REPLICAS (MariaDB: SHOW SLAVE HOSTS) lists them"
             }
             Self::Connect { .. } => "check host, port and firewall in url",
-            Self::File { .. }
-            | Self::Setting { .. }
-            | Self::Lost { .. }
-            | Self::Silent { .. }
-            | Self::Protocol { .. } => return None,
+            Self::Protocol { .. } => {
+                "is url the address of a MySQL or MariaDB server? A proxy in between must pass on \
+                 the replication protocol unchanged"
+            }
+            Self::File { .. } | Self::Setting { .. } | Self::Lost { .. } | Self::Silent { .. } => {
+                return None;
+            }
         };
         Some(text.to_owned())
     }

@@ -16,6 +16,8 @@ mod batch;
 mod config;
 mod error;
 mod file;
+#[doc(hidden)]
+pub mod fuzzing;
 mod live;
 mod preflight;
 mod wire;

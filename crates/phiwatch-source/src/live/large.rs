@@ -51,7 +51,7 @@ impl Reader {
             Some(LargePacket::Event { header, offset, head, left: 0, deliver }) => {
                 let delivered = self.tracker.event(&header, &head, offset);
                 debug_assert_eq!(deliver, delivered, "an event's parts and its end");
-                self.after_event(&header);
+                self.after_event(&header)?;
                 self.is_settled = true;
             }
             Some(LargePacket::Event { header, left, .. }) => {

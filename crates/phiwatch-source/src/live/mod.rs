@@ -16,6 +16,17 @@ mod tracker;
 
 pub use status::{LiveHandle, LiveStatus};
 
+pub(crate) mod script {
+    //! What the fuzz targets need of the reader.
+    pub(crate) use super::{
+        open::{Opened, first_packet},
+        queue::bounded,
+        reader::Reader,
+        session::{identify, request, resolve},
+        status::Shared,
+    };
+}
+
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;

@@ -92,7 +92,7 @@ fn missing_text(resume: &Resume) -> String {
 }
 
 /// Waits for the dump's first packet: an error packet means that it does not begin.
-async fn first_packet(
+pub(crate) async fn first_packet(
     connection: &mut Connection,
     config: &LiveConfig,
     resume: &Resume,

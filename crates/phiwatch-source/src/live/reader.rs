@@ -26,6 +26,8 @@ use crate::{
 
 /// A batch is handed over at this size, or earlier when nothing more has arrived.
 const BATCH_BYTES: usize = 256 << 10;
+/// Or at so many items: some have no bytes.
+const BATCH_ITEMS: usize = 4_096;
 /// Pauses between tries: doubled from the first to the last.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -90,6 +92,18 @@ impl Reader {
                 Err(error) => return Err(error),
             }
         };
+        Ok(Self::over(config, addresses, current, queue, shared, opened))
+    }
+
+    /// Reads a dump that has begun, from the address with the index `current`.
+    pub(crate) fn over(
+        config: LiveConfig,
+        addresses: Vec<Address>,
+        current: usize,
+        queue: Sender,
+        shared: Arc<Shared>,
+        opened: Opened,
+    ) -> Self {
         let Opened { connection, identity, resume, dump, purged, first } = opened;
         let mut tracker = Tracker::new(resume);
         tracker.reconnect(&dump);
@@ -113,7 +127,7 @@ impl Reader {
             is_settled: false,
         };
         reader.note(&identity);
-        Ok(reader)
+        reader
     }
 
     fn note(&self, identity: &Identity) {
@@ -162,6 +176,13 @@ impl Reader {
                 error = next;
             }
         }
+    }
+
+    /// Reads this connection only, to its end or its first error.
+    pub(crate) async fn run_once(mut self) -> Result<(), SourceError> {
+        let ended = self.dump().await;
+        self.flush().await;
+        ended.map(|_| ())
     }
 
     fn fail(&self, error: SourceError) {
@@ -235,7 +256,9 @@ impl Reader {
                 if self.packet(packet, &mut entered)? {
                     return Ok(Ended::CaughtUp);
                 }
-                if self.batch.bytes.len() >= BATCH_BYTES && !self.flush().await {
+                let is_full =
+                    self.batch.bytes.len() >= BATCH_BYTES || self.batch.items.len() >= BATCH_ITEMS;
+                if is_full && !self.flush().await {
                     return Ok(Ended::Unread);
                 }
             }
@@ -390,7 +413,7 @@ impl Reader {
             }
             _ => self.tracker.event(header, event, offset),
         };
-        self.after_event(header);
+        self.after_event(header)?;
         if deliver {
             let range = start + 1..self.batch.bytes.len();
             self.batch.items.push(Item::Event { offset, range });
@@ -400,7 +423,10 @@ impl Reader {
         Ok(())
     }
 
-    pub(super) fn after_event(&mut self, header: &Header) {
+    pub(super) fn after_event(&mut self, header: &Header) -> Result<(), SourceError> {
+        if self.tracker.is_full() {
+            return Err(self.connection.protocol("GTIDs of more sources than a topology has"));
+        }
         if let Some(done) = self.tracker.take_announced() {
             self.batch.items.push(Item::Executed { done });
         }
@@ -408,6 +434,7 @@ impl Reader {
             self.shared.is_caught_up.store(false, Ordering::Relaxed);
             self.pause = PAUSE_MIN;
         }
+        Ok(())
     }
 
     fn beyond_end(&self) -> SourceError {

@@ -69,6 +69,8 @@ pub(crate) struct Tracker {
     skip_until: u64,
     /// What `done` was before the first event, until it is told.
     announced: Option<GtidState>,
+    /// A transaction had no room in `done`.
+    is_full: bool,
 }
 
 impl Tracker {
@@ -93,7 +95,13 @@ impl Tracker {
             skipping: false,
             skip_until: 0,
             announced,
+            is_full: false,
         }
+    }
+
+    /// More sources of GTIDs came than any topology has: reading cannot go on.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// Once: the transactions that count as done before the first event. A reader that keeps
@@ -163,7 +171,7 @@ impl Tracker {
     /// Bytes that are no event, or none that is read: they take up room.
     pub(crate) fn damage(&mut self, bytes: u64) -> u64 {
         let at = self.offset;
-        self.offset += bytes;
+        self.offset = self.offset.saturating_add(bytes);
         at
     }
 
@@ -181,7 +189,7 @@ impl Tracker {
         if !header.advances() {
             return true;
         }
-        let end = at + u64::from(header.event_bytes);
+        let end = at.saturating_add(header.event_bytes.into());
         self.offset = end;
         if self.skip_until > 0 {
             if at < self.skip_until {
@@ -272,7 +280,11 @@ impl Tracker {
         if let (Some(gtid), Some(done), false) =
             (self.pending.take(), &mut self.done, self.skipping)
         {
-            done.insert(&gtid);
+            if done.has_room(&gtid) {
+                done.insert(&gtid);
+            } else {
+                self.is_full = true;
+            }
         }
         self.group = Group::Outside;
         self.skipping = false;
@@ -484,6 +496,30 @@ mod tests {
         }
         assert!(dump.query("BEGIN") && dump.event(kind::XID, &[0; 8]));
         dump.check("", dump.at);
+    }
+
+    #[test]
+    fn offsets_end_where_numbers_end() {
+        let mut dump = mysql();
+        dump.tracker.enter("binlog.000001", u64::MAX - 1);
+        dump.gtid(1);
+        dump.tracker.damage(9);
+        dump.query("CREATE TABLE t (i int)");
+        assert_eq!(dump.tracker.boundary.offset, u64::MAX);
+    }
+
+    #[test]
+    fn endless_sources_of_gtids_are_too_many() {
+        let mut tracker = Tracker::new(Resume::Gtid("".parse().unwrap()));
+        let mut sources = 0_u128;
+        while !tracker.is_full() {
+            assert!(sources < 30_000);
+            let uuid = sources.to_be_bytes();
+            tracker.pending = Some(Gtid::MySql { uuid, tag: String::new(), number: 1 });
+            tracker.finish(100);
+            sources += 1;
+        }
+        assert_eq!(sources, 20_001);
     }
 
     #[test]

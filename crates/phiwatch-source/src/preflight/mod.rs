@@ -139,7 +139,11 @@ impl Server {
     /// # Errors
     /// No connection, no TLS, or no access.
     pub async fn connect(login: &Login) -> Result<Self, SourceError> {
-        Ok(Self { connection: Connection::open(login, &login.address).await? })
+        Ok(Self::over(Connection::open(login, &login.address).await?))
+    }
+
+    pub(crate) fn over(connection: Connection) -> Self {
+        Self { connection }
     }
 
     /// Ends the connection.
@@ -299,7 +303,7 @@ impl Server {
         );
         let mut tables: Vec<TableColumns> = Vec::new();
         self.connection
-            .each_row(&sql, |row| {
+            .each_kept_row(&sql, |row| {
                 let [Some(database), Some(table), Some(column), Some(column_type), octets] =
                     <[_; 5]>::try_from(row).unwrap_or_default()
                 else {

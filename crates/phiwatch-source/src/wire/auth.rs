@@ -3,10 +3,17 @@
 //! # Invariants
 //! - The password itself is sent over TLS only; without TLS at most under the server's RSA key,
 //!   and only where the configuration allows a connection without TLS.
+//! - What a server sends costs us less than a second: keys and iterations are bounded.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use mysql_common::{crypto, packets::parse_parsec_salt, scramble};
+use mysql_common::{
+    crypto::{
+        der::parse_pub_key_pkcs8,
+        rsa::{GetRandom, Pkcs1OaepPadding, PublicKey},
+    },
+    packets::parse_parsec_salt,
+    scramble,
+};
+use rustls::pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::handshake::printable;
@@ -158,6 +165,9 @@ impl<'a> Exchange<'a> {
     fn parsec(&self, payload: &[u8]) -> Result<Vec<u8>, &'static str> {
         let password = self.credentials.password.expose_secret().as_bytes();
         let (iterations, salt) = parse_parsec_salt(payload).ok_or("unusable salt")?;
+        if iterations > PARSEC_ITERATIONS_MAX {
+            return Err("it asks for too many iterations");
+        }
         let nonce = self.nonce.first_chunk::<32>().ok_or("challenge is cut short")?;
         Ok(scramble::create_response_for_parsec(password, nonce, iterations, salt).to_vec())
     }
@@ -167,19 +177,61 @@ fn zero_ended(password: &[u8]) -> Vec<u8> {
     [password, &[0]].concat()
 }
 
+/// The most that MariaDB's documentation of the plugin allows: 1024 doubled nine times.
+const PARSEC_ITERATIONS_MAX: u32 = 1024 << 9;
+
 /// The password under the server's RSA key, against listeners (not against a false server).
-fn encrypted(password: &[u8], nonce: &[u8], key: &[u8]) -> Result<Vec<u8>, &'static str> {
-    const KEY_BYTES_MAX: usize = 8 << 10;
+fn encrypted(password: &[u8], nonce: &[u8], pem: &[u8]) -> Result<Vec<u8>, &'static str> {
+    /// A key of 8,192 bits takes 1,400; the effort grows with the third power.
+    const PEM_BYTES_MAX: usize = 2 << 10;
+    /// What OAEP with SHA-1 takes of a block (RFC 8017, section 7.1.1).
+    const PADDING_BYTES: usize = 2 * 20 + 2;
     const BAD: &str = "unusable RSA key";
-    if key.len() > KEY_BYTES_MAX || nonce.is_empty() || !key.starts_with(b"-----BEGIN PUBLIC KEY") {
+    if pem.len() > PEM_BYTES_MAX || nonce.is_empty() {
         return Err(BAD);
     }
+    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| BAD)?;
+    if !is_rsa_key(&der) {
+        return Err(BAD);
+    }
+    let (modulus, exponent) = parse_pub_key_pkcs8(&der);
+    let key = PublicKey::new(modulus, exponent);
     let mut plain = zero_ended(password);
+    if plain.len() + PADDING_BYTES > key.num_octets() {
+        return Err("the RSA key is too short for the password");
+    }
     for (byte, mask) in plain.iter_mut().zip(nonce.iter().cycle()) {
         *byte ^= mask;
     }
-    // The library panics on a key that it cannot read.
-    catch_unwind(AssertUnwindSafe(|| crypto::encrypt(&plain, key))).map_err(|_| BAD)
+    Ok(key.encrypt_block(&plain, Pkcs1OaepPadding::new(GetRandom)))
+}
+
+/// Whether the bytes have the form of an RSA key (RFC 5280, `SubjectPublicKeyInfo`): the library
+/// that reads the numbers from it panics where they have not.
+fn is_rsa_key(der: &[u8]) -> bool {
+    const SEQUENCE: u8 = 0x30;
+    const BIT_STRING: u8 = 0x03;
+    const INTEGER: u8 = 0x02;
+    let numbers = || {
+        let (info, _) = element(der, SEQUENCE)?;
+        let (_algorithm, rest) = element(info, SEQUENCE)?;
+        let (bits, _) = element(rest, BIT_STRING)?;
+        let (key, _) = element(bits.strip_prefix(&[0])?, SEQUENCE)?;
+        let (modulus, rest) = element(key, INTEGER)?;
+        let (exponent, _) = element(rest, INTEGER)?;
+        Some((modulus, exponent))
+    };
+    numbers().is_some_and(|(modulus, exponent)| !modulus.is_empty() && !exponent.is_empty())
+}
+
+/// An element's content and what follows it; lengths of at most two bytes.
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = match der.strip_prefix(&[tag])? {
+        [length @ 0..=0x7f, rest @ ..] | [0x81, length, rest @ ..] => (usize::from(*length), rest),
+        [0x82, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+        _ => return None,
+    };
+    rest.split_at_checked(length)
 }
 
 #[cfg(test)]
@@ -216,6 +268,30 @@ mod tests {
         }
     }
 
+    /// A key of 1,024 bits, made for this test.
+    const KEY: &[u8] = b"-----BEGIN PUBLIC KEY-----\n\
+        MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCddm8kOLxeDa/py4/cIrRFgWfT\n\
+        9qa1em92tC2lKrwFU/vIlZSSM4+ywRA3Ipphzu2KiuFxbFOT1ZUMUbMrnrdhpqdY\n\
+        zm8LhjgKrXFbKMdLXrDTu9DPqYu3TWzkVFpMQZ3INoDvC76hX2xqttIKZEQkFe/2\n\
+        cp4A9hDrsWioxyCpkwIDAQAB\n\
+        -----END PUBLIC KEY-----";
+
+    #[test]
+    fn good_keys_are_used_as_far_as_they_reach() {
+        let (nonce, password) = (b"abcdefghijklmnopqrst", [b'x'; 85]);
+        assert_eq!(encrypted(&password, nonce, KEY).unwrap().len(), 128);
+        assert!(encrypted(&[b'x'; 86], nonce, KEY).is_err());
+        // Damage at any place is an error or another key, never a panic.
+        for index in 0..KEY.len() {
+            for byte in [0, b'A', b'/', b'-', b'\n', 0xff] {
+                let mut key = KEY.to_vec();
+                key[index] = byte;
+                let _either = encrypted(b"secret", nonce, &key);
+            }
+            let _either = encrypted(b"secret", nonce, &KEY[..index]);
+        }
+    }
+
     #[test]
     fn switches_are_followed_or_refused() {
         let password = SecretString::from("secret");
@@ -230,6 +306,8 @@ mod tests {
         let salt = [b"P\x00".as_slice(), &[1; 18]].concat();
         assert!(matches!(login.more(&salt), Ok(Step::Send(reply)) if reply.len() == 96));
         assert!(login.more(b"P\x63").is_err());
+        let costly = [b"P\x0a".as_slice(), &[1; 18]].concat();
+        assert_eq!(login.more(&costly), Err("it asks for too many iterations"));
         assert!(login.switch(b"\xfe").is_err());
         assert!(login.switch(b"\xfeauth_gssapi_client\0").is_err());
         assert!(login.switch(b"\xfemysql_clear_password\0").is_err());

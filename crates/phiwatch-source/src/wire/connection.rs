@@ -7,15 +7,17 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{
     auth::{Credentials, Exchange, Plugin, Step},
     handshake::{self, Greeting, capability},
-    packet::{Packet, PacketStream},
+    packet::{Link, Packet, PacketStream},
     tls,
 };
 use crate::{Login, SourceError, TlsMode, config::Address};
 
 /// Largest packet of the login.
 const LOGIN_BYTES_MAX: usize = 64 << 10;
-/// Largest row of a query's answer.
-const ROW_BYTES_MAX: usize = 64 << 20;
+/// Largest row of a query's answer: far above what is asked for (the longest is a GTID set).
+const ROW_BYTES_MAX: usize = 8 << 20;
+/// Most memory for an answer that is kept as a whole: its values, and what each costs beside.
+const ANSWER_BYTES_MAX: usize = 24 << 20;
 /// Columns of a query's answer: as many as a table can have.
 const COLUMNS_MAX: u64 = 4096;
 /// Packets of one login, at most: no server needs more than six.
@@ -52,16 +54,29 @@ impl Connection {
         // Requests are small and answered at once.
         tcp.set_nodelay(true)
             .map_err(|cause| SourceError::Connect { address: address.to_string(), cause })?;
+        Self::over(login, address, tcp).await
+    }
+
+    /// Logs in over a link that stands.
+    pub(crate) async fn over(
+        login: &Login,
+        address: &Address,
+        link: impl Link + 'static,
+    ) -> Result<Self, SourceError> {
         // Over the steps of a login the timeout counts as a whole: a server that dribbles must
         // not hold us up for ever.
-        match timeout(login.timeout, Self::greet(login, address, tcp)).await {
+        match timeout(login.timeout, Self::greet(login, address, link)).await {
             Ok(connection) => connection,
             Err(_) => Err(silent(address, login.timeout, "logging in")),
         }
     }
 
-    async fn greet(login: &Login, address: &Address, tcp: TcpStream) -> Result<Self, SourceError> {
-        let (greeting, tcp) = read_greeting(address, tcp).await?;
+    async fn greet(
+        login: &Login,
+        address: &Address,
+        mut link: impl Link + 'static,
+    ) -> Result<Self, SourceError> {
+        let greeting = read_greeting(address, &mut link).await?;
         let offered = greeting.capabilities & capability::SSL != 0;
         let encrypted = match login.tls.mode {
             TlsMode::Off => false,
@@ -72,17 +87,16 @@ impl Connection {
             }
         };
         let mut packets = if encrypted {
-            let mut tcp = tcp;
             let request = handshake::tls_request(greeting.common(true));
-            send_tls_request(&mut tcp, &request)
+            send_tls_request(&mut link, &request)
                 .await
                 .map_err(|cause| lost(address, LOGGING_IN, cause))?;
             let mut packets =
-                PacketStream::new(Box::new(tls::wrap(tcp, address, &login.tls).await?));
+                PacketStream::new(Box::new(tls::wrap(link, address, &login.tls).await?));
             packets.set_sequence(2);
             packets
         } else {
-            let mut packets = PacketStream::new(Box::new(tcp));
+            let mut packets = PacketStream::new(Box::new(link));
             packets.set_sequence(1);
             packets
         };
@@ -117,7 +131,7 @@ impl Connection {
     /// Rows of a query, all of them: for small answers.
     pub(crate) async fn rows(&mut self, sql: &str) -> Result<Vec<Row>, SourceError> {
         let mut rows = Vec::new();
-        self.each_row(sql, |row| rows.push(row)).await?;
+        self.each_kept_row(sql, |row| rows.push(row)).await?;
         Ok(rows)
     }
 
@@ -127,18 +141,29 @@ impl Connection {
         rows.into_iter().next().ok_or_else(|| self.protocol("no row in the answer"))
     }
 
-    /// Runs a statement and drops its answer.
+    /// Runs a statement that has no rows.
     pub(crate) async fn run(&mut self, sql: &str) -> Result<(), SourceError> {
-        self.each_row(sql, |_| ()).await
+        self.command(&[&[COM_QUERY], sql.as_bytes()].concat(), ASKING).await?;
+        self.expect_ok(ASKING).await
     }
 
-    /// Runs a query and hands over each row as it arrives.
+    /// Runs a query and hands over each row as it arrives: memory does not grow with the answer,
+    /// and the answer may be of any length.
     pub(crate) async fn each_row(
         &mut self,
         sql: &str,
         take: impl FnMut(Row),
     ) -> Result<(), SourceError> {
-        self.answer(sql, |_| (), take).await
+        self.answer(sql, usize::MAX, |_| (), take).await
+    }
+
+    /// The same for a caller that keeps what it gets: an answer without end is an error.
+    pub(crate) async fn each_kept_row(
+        &mut self,
+        sql: &str,
+        take: impl FnMut(Row),
+    ) -> Result<(), SourceError> {
+        self.answer(sql, ANSWER_BYTES_MAX, |_| (), take).await
     }
 
     /// Rows of a query, each as pairs of column name and value.
@@ -147,7 +172,8 @@ impl Connection {
         sql: &str,
     ) -> Result<Vec<Vec<(String, String)>>, SourceError> {
         let (mut names, mut rows) = (Vec::new(), Vec::new());
-        self.answer(sql, |name| names.push(name), |row| rows.push(row)).await?;
+        let name = |name| names.push(name);
+        self.answer(sql, ANSWER_BYTES_MAX, name, |row| rows.push(row)).await?;
         let pair = |row: Row| {
             names.iter().cloned().zip(row.into_iter().map(Option::unwrap_or_default)).collect()
         };
@@ -157,10 +183,11 @@ impl Connection {
     async fn answer(
         &mut self,
         sql: &str,
+        bytes_max: usize,
         mut name: impl FnMut(String),
         mut take: impl FnMut(Row),
     ) -> Result<(), SourceError> {
-        let doing = "asking the server";
+        let doing = ASKING;
         self.command(&[&[COM_QUERY], sql.as_bytes()].concat(), doing).await?;
         let mut payload = Vec::new();
         self.read(&mut payload, doing).await?;
@@ -178,9 +205,15 @@ impl Connection {
             return Err(self.protocol("an answer with too many columns"));
         }
         // Column descriptions, then an EOF packet.
+        let mut kept_bytes = 0_usize;
         for _ in 0..columns {
             self.read(&mut payload, doing).await?;
-            name(column_name(&payload).ok_or_else(|| self.protocol("bad column"))?);
+            let column = column_name(&payload).ok_or_else(|| self.protocol("bad column"))?;
+            kept_bytes = kept_bytes.saturating_add(column.len());
+            if kept_bytes > bytes_max {
+                return Err(self.protocol("an answer with too long column names"));
+            }
+            name(column);
         }
         self.read(&mut payload, doing).await?;
         loop {
@@ -190,7 +223,12 @@ impl Connection {
                 Some(0xff) => return Err(self.server(&payload, doing)),
                 _ => {}
             }
-            take(text_row(&payload, columns).ok_or_else(|| self.protocol("bad row"))?);
+            let row = text_row(&payload, columns).ok_or_else(|| self.protocol("bad row"))?;
+            kept_bytes = kept_bytes.saturating_add(row_bytes(&row));
+            if kept_bytes > bytes_max {
+                return Err(self.protocol("an answer with too many rows"));
+            }
+            take(row);
         }
     }
 
@@ -249,36 +287,34 @@ impl Connection {
 }
 
 const LOGGING_IN: &str = "logging in";
+const ASKING: &str = "asking the server";
 
 /// Reads the greeting byte by byte's worth: nothing beyond it may be read before TLS begins.
-async fn read_greeting(
-    address: &Address,
-    mut tcp: TcpStream,
-) -> Result<(Greeting, TcpStream), SourceError> {
+async fn read_greeting(address: &Address, link: &mut impl Link) -> Result<Greeting, SourceError> {
     use tokio::io::AsyncReadExt;
     let lose = |cause| lost(address, LOGGING_IN, cause);
     let protocol = |what| SourceError::Protocol { address: address.to_string(), what };
     let mut head = [0; 4];
-    tcp.read_exact(&mut head).await.map_err(lose)?;
+    link.read_exact(&mut head).await.map_err(lose)?;
     let length = usize::from(head[0]) | usize::from(head[1]) << 8 | usize::from(head[2]) << 16;
     if length > GREETING_BYTES_MAX {
         return Err(protocol("the greeting is too long: is this a MySQL server?"));
     }
     let mut payload = vec![0; length];
-    tcp.read_exact(&mut payload).await.map_err(lose)?;
+    link.read_exact(&mut payload).await.map_err(lose)?;
     if payload.first() == Some(&0xff) {
         return Err(server(address, &payload, "connecting"));
     }
-    Ok((Greeting::parse(&payload).map_err(protocol)?, tcp))
+    Greeting::parse(&payload).map_err(protocol)
 }
 
 /// A greeting has about 100 bytes.
 const GREETING_BYTES_MAX: usize = 4 << 10;
 
-async fn send_tls_request(tcp: &mut TcpStream, request: &[u8]) -> io::Result<()> {
+async fn send_tls_request(link: &mut impl Link, request: &[u8]) -> io::Result<()> {
     use tokio::io::AsyncWriteExt;
     let length = u8::try_from(request.len()).unwrap_or(0);
-    tcp.write_all(&[&[length, 0, 0, 1], request].concat()).await
+    link.write_all(&[&[length, 0, 0, 1], request].concat()).await
 }
 
 async fn log_in(
@@ -397,6 +433,12 @@ fn column_name(payload: &[u8]) -> Option<String> {
         (name, rest) = rest.split_at_checked(length)?;
     }
     Some(String::from_utf8_lossy(name).into_owned())
+}
+
+/// What a kept row costs.
+fn row_bytes(row: &Row) -> usize {
+    let texts: usize = row.iter().flatten().map(String::len).sum();
+    texts + size_of::<Row>() + row.len() * size_of::<Option<String>>()
 }
 
 fn text_row(payload: &[u8], columns: u64) -> Option<Row> {

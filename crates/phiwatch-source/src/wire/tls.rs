@@ -8,9 +8,9 @@ use rustls::{
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+use super::packet::Link;
 use crate::{
     SourceError, Tls, TlsMode,
     config::{Address, setting},
@@ -26,11 +26,11 @@ const SYSTEM_CA_FILES: [&str; 4] = [
 
 /// Encrypts the connection. The files are read at each connection, so that renewed certificates
 /// count without a restart.
-pub(crate) async fn wrap(
-    link: TcpStream,
+pub(crate) async fn wrap<L: Link>(
+    link: L,
     address: &Address,
     tls: &Tls,
-) -> Result<TlsStream<TcpStream>, SourceError> {
+) -> Result<TlsStream<L>, SourceError> {
     let config = client_config(tls)?;
     let name = ServerName::try_from(address.host.clone())
         .map_err(|_| setting("url", "the host is neither a name nor an IP address".to_owned()))?;

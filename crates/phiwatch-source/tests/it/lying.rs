@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use phiwatch_binlog::{GtidSet, GtidState};
 use phiwatch_source::{
     Address, Item, LiveConfig, LiveSource, Login, Source, SourceError, StartAt, Tls, TlsMode,
 };
@@ -72,6 +73,12 @@ impl Peer {
 
     /// Greeting to the dump request, as MySQL with GTIDs.
     async fn up_to_dump(&mut self) {
+        self.up_to_dump_of("9.7.4", "").await;
+    }
+
+    /// The same as a server of this version that has executed and purged this set; returns the
+    /// request.
+    async fn up_to_dump_of(&mut self, version: &str, gtids: &str) -> Vec<u8> {
         self.greet("caching_sha2_password").await;
         self.receive().await;
         self.send(&[1, 3]).await;
@@ -79,17 +86,24 @@ impl Peer {
         while let Some(command) = self.receive().await {
             match command.first() {
                 Some(0x15) => self.ok().await,
-                Some(0x1e | 0x12) => return,
+                Some(0x1e | 0x12) => return command,
                 _ if command.starts_with(b"\x03SELECT @@version") => {
-                    self.row(&["9.7.4", "MySQL", "1", "1"]).await;
+                    self.row(&[version, "", "1", "1"]).await;
                 }
                 _ if command.starts_with(b"\x03SELECT @@global.server_uuid") => {
                     let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
-                    self.row(&[uuid, "ON", "", ""]).await;
+                    self.row(&[uuid, "ON", gtids, gtids]).await;
+                }
+                _ if command.starts_with(b"\x03SELECT @@global.gtid_binlog_pos") => {
+                    self.row(&[gtids]).await;
+                }
+                _ if command.starts_with(b"\x03SHOW BINARY LOGS") => {
+                    self.row(&["binlog.000001", "900"]).await;
                 }
                 _ => self.ok().await,
             }
         }
+        Vec::new()
     }
 
     async fn event(&mut self, event: &[u8]) {
@@ -97,7 +111,11 @@ impl Peer {
     }
 
     async fn fake_rotate(&mut self) {
-        let body = [&4_u64.to_le_bytes()[..], b"binlog.000001"].concat();
+        self.fake_rotate_to(4).await;
+    }
+
+    async fn fake_rotate_to(&mut self, offset: u64) {
+        let body = [&offset.to_le_bytes()[..], b"binlog.000001"].concat();
         let size = 19 + body.len() as u32;
         self.event(&build::event(4, &body, size, 0, 0x20)).await;
     }
@@ -368,4 +386,117 @@ async fn dead_link_is_made_again() {
     let files = items.iter().filter(|item| matches!(item, Item::File { offset: 4, .. })).count();
     let signs = items.iter().filter(|item| matches!(item, Item::CaughtUp)).count();
     assert_eq!((files, signs), (3, 3), "{items:?}");
+}
+
+/// MySQL breaks long sets into lines, and so do configuration files.
+#[tokio::test(flavor = "multi_thread")]
+async fn field_22_line_breaks_in_gtid_sets_are_no_matter() {
+    let set = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:7,\n\
+               4e11fa47-71ca-11e1-9e33-c80aa9429562:1-3,\r\n 5e11fa47-71ca-11e1-9e33-c80aa9429562 : 9";
+    let one_line: String = set.chars().filter(|letter| !letter.is_whitespace()).collect();
+    let want: GtidSet = one_line.parse().unwrap();
+    assert_eq!(set.parse::<StartAt>().unwrap(), StartAt::Gtid(GtidState::MySql(want.clone())));
+    let (tell, asked) = std::sync::mpsc::channel();
+    let config = serve(move |mut peer: Peer| {
+        let tell = tell.clone();
+        async move {
+            let request = peer.up_to_dump_of("9.7.4", set).await;
+            tell.send(request).unwrap();
+            peer.fake_rotate().await;
+            peer.event(&build::event(27, b"binlog.000001", 32, 4, 0)).await;
+            while peer.receive().await.is_some() {}
+        }
+    })
+    .await;
+    let _items = items(config, 2).await.unwrap();
+    // What was purged counts as done: the whole set is in the request, behind 23 other bytes.
+    let request = asked.recv().unwrap();
+    assert_eq!(GtidSet::decode(&request[23..]), Ok(want));
+}
+
+/// The header's 32 bits start again at each 4 GiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn field_23_positions_go_past_4_gib() {
+    const BEFORE: u64 = (1 << 32) - 60;
+    let config = serve(|mut peer: Peer| async move {
+        peer.up_to_dump().await;
+        peer.fake_rotate_to(BEFORE).await;
+        let mut end = BEFORE;
+        for number in 0..5 {
+            end += 25;
+            // What stands in the header is the low half.
+            peer.event(&build::event(30, &[number; 6], 25, end as u32, 0)).await;
+        }
+        peer.event(&build::event(27, b"binlog.000001", 32, end as u32, 0)).await;
+        while peer.receive().await.is_some() {}
+    })
+    .await;
+    let items = items(config, 7).await.unwrap();
+    let places: Vec<u64> = items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Event { offset, .. } => Some(*offset),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(places, [0, 25, 50, 75, 100].map(|far| BEFORE + far), "{items:?}");
+}
+
+/// MariaDB since 11.4 writes the events of a transaction with position 0, but for the first and
+/// the last.
+#[tokio::test(flavor = "multi_thread")]
+async fn field_24_position_0_within_a_group_says_nothing() {
+    let config = serve(|mut peer: Peer| async move {
+        peer.up_to_dump_of("11.8.2-MariaDB-log", "0-1-4").await;
+        peer.fake_rotate_to(300).await;
+        let gtid = [&5_u64.to_le_bytes()[..], &[0; 11]].concat();
+        peer.event(&build::event(162, &gtid, 38, 338, 0)).await;
+        for kind in [19, 23, 19, 24] {
+            peer.event(&build::event(kind, &[1; 31], 50, 0, 0)).await;
+        }
+        peer.event(&build::event(16, &[1; 8], 27, 338 + 4 * 50 + 27, 0)).await;
+        peer.event(&build::event(27, b"binlog.000001", 32, 0, 0)).await;
+        while peer.receive().await.is_some() {}
+    })
+    .await;
+    let items = items(config, 8).await.unwrap();
+    let places: Vec<u64> = items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Event { offset, .. } => Some(*offset),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(places, [300, 338, 388, 438, 488, 538], "{items:?}");
+}
+
+/// What takes no room in a batch must not gather in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_heartbeats_does_not_gather() {
+    const HEARTBEATS: usize = 200_000;
+    let config = serve(|mut peer: Peer| async move {
+        peer.up_to_dump().await;
+        peer.fake_rotate().await;
+        let packet = [&[0], &build::event(27, b"binlog.000001", 32, 4, 0)[..]].concat();
+        let mut sent = 0;
+        while sent < HEARTBEATS {
+            let mut storm = Vec::new();
+            for _ in 0..1_000 {
+                storm.extend([packet.len() as u8, 0, 0, peer.sequence]);
+                storm.extend(&packet);
+                peer.sequence = peer.sequence.wrapping_add(1);
+            }
+            sent += 1_000;
+            let _gone = peer.tcp.write_all(&storm).await;
+        }
+        while peer.receive().await.is_some() {}
+    })
+    .await;
+    let mut source = LiveSource::connect(config).await.unwrap();
+    let mut seen = 0;
+    while seen < HEARTBEATS {
+        let batch = tokio::task::block_in_place(|| source.next_batch()).unwrap().unwrap();
+        assert!(batch.items.len() <= 4_096, "{} items in a batch", batch.items.len());
+        seen += batch.items.iter().filter(|item| matches!(item, Item::CaughtUp)).count();
+    }
 }
