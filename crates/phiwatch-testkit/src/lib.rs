@@ -17,6 +17,7 @@
 pub mod binlog;
 pub mod http;
 pub mod identifiers;
+pub mod liar;
 pub mod ocsf;
 pub mod program;
 pub mod random;

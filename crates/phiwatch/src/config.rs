@@ -23,8 +23,8 @@ pub(crate) enum ConfigError {
         #[source]
         cause: std::io::Error,
     },
-    #[error("{file}: {cause}")]
-    Parse { file: String, cause: Box<toml::de::Error> },
+    #[error("{file}: {what}")]
+    Parse { file: String, what: String },
     #[error("{key} = {found:?}: {expected}")]
     Value { key: &'static str, found: String, expected: String },
     #[error("cannot read {key} = {file:?}")]
@@ -41,7 +41,31 @@ pub(crate) enum ConfigError {
 }
 
 fn value(key: &'static str, found: impl Into<String>, expected: impl Into<String>) -> ConfigError {
-    ConfigError::Value { key, found: found.into(), expected: expected.into() }
+    let found = without_password(&found.into());
+    ConfigError::Value { key, found, expected: expected.into() }
+}
+
+/// The text with the passwords of URLs in it masked: what is wrong with a file is shown with its
+/// line, and that may be the one with the source's URL.
+fn without_password(text: &str) -> String {
+    const SCHEME_END: &str = "://";
+    let mut parts = text.split(SCHEME_END);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(SCHEME_END);
+        let end = part.find([' ', '\t', '\r', '\n', '"', '\'', '`']).unwrap_or(part.len());
+        let (url, rest) = part.split_at(end);
+        match url.rsplit_once('@') {
+            Some((account, place)) if account.contains(':') => {
+                out.push_str(account.split(':').next().unwrap_or_default());
+                out.push_str(":***@");
+                out.push_str(place);
+            }
+            _ => out.push_str(url),
+        }
+        out.push_str(rest);
+    }
+    out
 }
 
 /// The configuration file of phiwatch (TOML).
@@ -378,16 +402,20 @@ pub(crate) struct Maintenance {
 impl Config {
     /// Reads a file (or takes the defaults) and applies the command line.
     pub(crate) fn load(path: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
-        let mut file = match path {
-            None => File::default(),
-            Some(path) => {
-                let name = path.display().to_string();
-                let text = std::fs::read_to_string(path)
-                    .map_err(|cause| ConfigError::Read { file: name.clone(), cause })?;
-                toml::from_str(&text)
-                    .map_err(|cause| ConfigError::Parse { file: name, cause: Box::new(cause) })?
-            }
-        };
+        let Some(path) = path else { return Self::read("", "", overrides) };
+        let name = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::read(&text, &name, overrides),
+            Err(cause) => Err(ConfigError::Read { file: name, cause }),
+        }
+    }
+
+    /// The same for a file's text; `name` is for messages.
+    pub(crate) fn read(text: &str, name: &str, overrides: Overrides) -> Result<Self, ConfigError> {
+        let mut file: File = toml::from_str(text).map_err(|error| ConfigError::Parse {
+            file: name.to_owned(),
+            what: without_password(&error.to_string()),
+        })?;
         overrides.apply(&mut file);
         Self::try_from(file)
     }
@@ -589,6 +617,22 @@ mod tests {
              rows_max=1\nexpires=\"2027-06-30T00:00:00Z\"",
             Err("a time of day such as 22:00"),
         );
+    }
+
+    #[test]
+    fn errors_do_not_repeat_the_url_s_password() {
+        for text in [
+            "[source]\nurl = \"mysql://phi:swordfish@db",
+            "[source]\nurl = 'mysql://phi:sword:fish@db' x",
+            "[source]\nfailover = \"mysql://phi:swordfish@db\"",
+            "[source]\n\"mysql://phi:swordfish@db\" = 1",
+            "[magento]\ntime_zone = \"mysql://phi:swordfish@db\"",
+        ] {
+            let error = Config::read(text, "a.toml", Overrides::default()).unwrap_err().to_string();
+            assert!(error.contains("mysql://phi:***@db"), "{error}");
+            assert!(!error.contains("fish"), "{error}");
+        }
+        assert_eq!(without_password("a://b@c ://d:e@f'://g:h"), "a://b@c ://d:***@f'://g:h");
     }
 
     #[test]

@@ -6,6 +6,8 @@ mod coverage;
 mod damage;
 mod demo;
 mod drift;
+mod field;
+mod lying;
 mod tidy;
 
 use phiwatch_testkit::Program;

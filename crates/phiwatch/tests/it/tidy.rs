@@ -1,6 +1,6 @@
 //! Rules of the repository that a compiler does not know.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use phiwatch_detect::RuleId;
 use phiwatch_testkit::{identifiers, repository};
@@ -87,6 +87,96 @@ fn suspects_are_recognised() {
     assert_eq!(values.len(), 8, "{values:?}");
     // A wrong check digit, a telephone number and a time in microseconds are nothing.
     assert_eq!(identifiers::suspects("4111111111111112 303-555-0100 1795543619729059"), []);
+}
+
+#[test]
+fn the_decoder_has_no_way_to_panic_or_overflow() {
+    // No crate has unsafe code: the workspace forbids it, and every crate takes its lints.
+    let workspace = repository::text("Cargo.toml").unwrap();
+    assert!(workspace.contains("unsafe_code = \"forbid\""));
+    let tracked = repository::tracked();
+    let manifests =
+        tracked.iter().filter(|file| file.starts_with("crates/") && file.ends_with("Cargo.toml"));
+    for manifest in manifests {
+        let text = repository::text(manifest).unwrap();
+        assert!(text.contains("[lints]\nworkspace = true"), "{manifest} takes no lints");
+    }
+    let denied = ["indexing_slicing", "arithmetic_side_effects", "expect_used"];
+    let root = "crates/phiwatch-binlog/src/lib.rs";
+    let text = repository::text(root).unwrap();
+    let list = denied.map(|lint| format!("clippy::{lint}")).join(", ");
+    assert!(text.contains(&format!("#![deny({list})]")), "{root} denies {list}");
+    // Tests may; `lib.rs` says so once, for them alone. Nothing else takes the lints back.
+    assert_eq!(text.matches("allow(").count(), 1, "{root}");
+    assert!(text.contains("#![cfg_attr(\n    test,\n    allow("), "{root}");
+    let more = [&denied[..], &["unwrap_used", "panic", "string_slice", "unsafe_code"]].concat();
+    let is_source = |file: &&String| file.starts_with("crates/phiwatch-binlog/src/");
+    for file in tracked.iter().filter(is_source).filter(|file| *file != root) {
+        let text = repository::text(file).unwrap();
+        for attribute in text.split("#[").chain(text.split("#![")).skip(1) {
+            let attribute = attribute.split(']').next().unwrap();
+            let takes_back = attribute.contains("allow(") || attribute.contains("expect(");
+            let is_denied = more.iter().any(|lint| attribute.contains(lint));
+            assert!(!(takes_back && is_denied), "{file}: {attribute}");
+        }
+    }
+}
+
+/// Field failures whose test is still to come. It may only shrink: one whose test exists must not
+/// stand here.
+const FIELD_TESTS_PENDING: [u32; 22] =
+    [6, 7, 8, 9, 10, 11, 12, 15, 16, 17, 18, 19, 20, 25, 26, 27, 28, 30, 31, 32, 33, 34];
+
+/// Names of functions that begin with `field_`, in all crates.
+fn tests_of_field_failures() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let is_code = |file: &String| file.starts_with("crates/") && file.ends_with(".rs");
+    for file in repository::tracked().into_iter().filter(is_code) {
+        for line in repository::text(&file).unwrap_or_default().lines() {
+            let line = line.trim_start();
+            let line = line.strip_prefix("async ").unwrap_or(line);
+            let Some(name) = line.strip_prefix("fn field_") else { continue };
+            let name = name.split(['(', '<']).next().unwrap();
+            found.insert(format!("field_{name}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_field_failure_has_its_test() {
+    let tests = tests_of_field_failures();
+    let page = repository::text("docs/field-failures.md").unwrap();
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| #"))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .collect();
+    let numbers: Vec<u32> = rows.iter().map(|row| row[1].parse().unwrap()).collect();
+    assert_eq!(numbers, (1..=40).collect::<Vec<_>>(), "one line for each, in order");
+    for (number, row) in numbers.into_iter().zip(rows) {
+        let [_, digits, failed, does, named, _] = row[..] else { panic!("{row:?}: four cells") };
+        assert!(failed.contains('#') || failed.contains("source of"), "{digits}: no source");
+        assert!(!does.is_empty(), "{digits}: what phiwatch does");
+        let prefix = format!("field_{digits}_");
+        let named: BTreeSet<String> =
+            named.split('`').filter(|name| name.starts_with("field_")).map(String::from).collect();
+        let there: BTreeSet<String> =
+            tests.iter().filter(|name| name.starts_with(&prefix)).cloned().collect();
+        let gone: Vec<_> = named.difference(&there).collect();
+        assert!(gone.is_empty(), "docs/field-failures.md names {gone:?}, which do not exist");
+        let is_pending = FIELD_TESTS_PENDING.contains(&number);
+        assert_eq!(there.is_empty(), is_pending, "{digits}: pending, or has a test");
+        assert_eq!(named.is_empty(), is_pending, "{digits}: name its test in the table");
+    }
+    let strays: Vec<_> = tests
+        .iter()
+        .filter(|name| {
+            let digits = name.get(6..8).and_then(|digits| digits.parse::<u32>().ok());
+            !digits.is_some_and(|number| (1..=40).contains(&number))
+        })
+        .collect();
+    assert!(strays.is_empty(), "no line of the table: {strays:?}");
 }
 
 #[test]
