@@ -24,14 +24,17 @@ check: ## format, lints, documentation; warnings are errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	cd fuzz && ../$(CARGO) fmt --check && ../$(CARGO) clippy --all-targets -- -D warnings
 
 unit: ## unit, property, snapshot and fixture tests; no server needed
 	$(CARGO) test --workspace --lib --bins --test it
 	$(CARGO) test --workspace --doc
 
-test: ## everything: checks, unit tests, and tests on real MySQL, MariaDB and Kafka (installed and started here)
+test: ## everything: checks, unit tests, 20 s of each fuzz target, and tests on real MySQL, MariaDB and Kafka (installed and started here)
 	deploy/dev/prerequisites.sh build servers
 	$(MAKE) check unit
+	cd fuzz && ../$(CARGO) test --quiet
+	FUZZ_JOBS=2 fuzz/run.sh 20
 	deploy/dev/up.sh
 	$(MAKE) servers
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds the fuzz targets and runs each for some seconds, one after the other, on one core.
+# Builds the fuzz targets and runs each for some seconds, one after the other.
 #
 #   run.sh [SECONDS] [TARGET...]     default: 60 seconds, every target; 0 seconds = the seeds only
+#   FUZZ_JOBS=2 run.sh ...           two at a time
 #
 # Works with the pinned stable toolchain: the coverage that libFuzzer needs is LLVM's own pass, and
 # the code under test has no unsafe of its own that a sanitizer would have to watch. It needs a C++
@@ -33,26 +34,38 @@ done
 RUSTFLAGS="${RUSTFLAGS:-} $pass" $cargo build --release --quiet --target "$host" "${targets[@]/#/--bin=}"
 build="${CARGO_TARGET_DIR:-target}/$host/release"
 
-failed=()
-for target in "${targets[@]}"; do
+# Runs one target; its words come out together.
+run() {
+    local target=$1 bytes_max limit log
     mkdir -p "found/$target" "artifacts/$target"
     # Whole files and states, single values elsewhere.
     case $target in
-    events | shop) bytes_max=16384 ;;
+    events | shop | dump) bytes_max=16384 ;;
     checkpoint) bytes_max=65536 ;;
     *) bytes_max=4096 ;;
     esac
     limit="-max_total_time=$seconds"
     [ "$seconds" != 0 ] || limit="-runs=0"
-    echo "fuzz: $target for $seconds s" >&2
     log="artifacts/$target.log"
+    rm -f "artifacts/$target.failed"
     if "$build/$target" "found/$target" "corpus/$target" "$limit" -max_len="$bytes_max" -timeout=10 \
         -rss_limit_mb=1024 -artifact_prefix="artifacts/$target/" -print_final_stats=1 >"$log" 2>&1; then
-        grep -E '^(Done|stat::(number_of_executed_units|peak_rss_mb))' "$log" | sed 's/^/  /'
+        printf 'fuzz: %s for %s s\n%s\n' "$target" "$seconds" \
+            "$(grep -E '^(Done|stat::(number_of_executed_units|peak_rss_mb))' "$log" | sed 's/^/  /')"
     else
-        failed+=("$target")
-        grep -vE '^#[0-9]+' "$log" | tail -n 40 | sed 's/^/  /'
+        touch "artifacts/$target.failed"
+        printf 'fuzz: %s failed\n%s\n' "$target" "$(grep -vE '^#[0-9]+' "$log" | tail -n 40 | sed 's/^/  /')"
     fi
+}
+
+for target in "${targets[@]}"; do
+    while [ "$(jobs -pr | wc -l)" -ge "${FUZZ_JOBS:-1}" ]; do wait -n; done
+    run "$target" &
+done
+wait
+failed=()
+for target in "${targets[@]}"; do
+    [ ! -e "artifacts/$target.failed" ] || failed+=("$target")
 done
 if [ ${#failed[@]} -gt 0 ]; then
     echo "fuzz: failed: ${failed[*]}; inputs are in fuzz/artifacts" >&2

@@ -14,31 +14,43 @@
 
 pub mod checkpoint;
 pub mod columns;
+pub mod config;
+pub mod dump;
 pub mod events;
 pub mod gtids;
 pub mod json;
 pub mod lines;
 pub mod log;
+pub mod login;
 pub mod payload;
 pub mod pipeline;
 pub mod rows;
+pub mod seeds;
+pub mod server;
 pub mod shop;
 pub mod statements;
+pub mod status;
+pub mod tables;
 pub mod tenants;
 
 /// A target's function.
 pub type Run = fn(&[u8]);
 
 /// Every target: its name, which is its folder in `corpus/` too, and what it runs.
-pub const TARGETS: [(&str, Run); 10] = [
+pub const TARGETS: [(&str, Run); 15] = [
     ("events", events::run),
     ("shop", shop::run),
+    ("tables", tables::run),
     ("rows", rows::run),
     ("columns", columns::run),
     ("json", json::run),
     ("gtids", gtids::run),
     ("statements", statements::run),
+    ("status", status::run),
     ("payload", payload::run),
     ("checkpoint", checkpoint::run),
     ("tenants", tenants::run),
+    ("login", login::run),
+    ("dump", dump::run),
+    ("config", config::run),
 ];

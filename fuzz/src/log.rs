@@ -121,6 +121,8 @@ pub struct Writer {
     decoder: Decoder,
     offset: u64,
     is_mariadb: bool,
+    /// Events after the format description come in parts of so many bytes, as large ones do.
+    part_bytes: Option<usize>,
 }
 
 impl Writer {
@@ -142,11 +144,17 @@ impl Writer {
         body.extend(lengths);
         // Checksum algorithm: none. Behind it the format description's own checksum.
         body.push(0);
-        let mut writer = Self { decoder: decoder(), offset: 4, is_mariadb };
+        let mut writer = Self { decoder: decoder(), offset: 4, is_mariadb, part_bytes: None };
         let mut event = event_of(FORMAT_DESCRIPTION, &body, CHECKSUM_BYTES);
         event.extend(crc32fast::hash(&event).to_le_bytes());
         writer.raw(&event, visitor);
         writer
+    }
+
+    /// The same, and events come in parts from now on.
+    #[must_use]
+    pub fn in_parts(is_mariadb: bool, part_bytes: usize, visitor: &mut impl Visitor) -> Self {
+        Self { part_bytes: Some(part_bytes.max(HEADER_BYTES)), ..Self::new(is_mariadb, visitor) }
     }
 
     /// A transaction begins.
@@ -175,7 +183,16 @@ impl Writer {
     }
 
     fn raw(&mut self, event: &[u8], visitor: &mut impl Visitor) {
-        self.decoder.event(self.offset, event, visitor);
+        match self.part_bytes {
+            None => drop(self.decoder.event(self.offset, event, visitor)),
+            Some(bytes) => {
+                let mut left = event.len();
+                for part in event.chunks(bytes) {
+                    left -= part.len();
+                    self.decoder.part(self.offset, part, left as u64, visitor);
+                }
+            }
+        }
         self.offset += event.len() as u64;
     }
 }

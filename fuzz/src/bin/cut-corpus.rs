@@ -15,6 +15,7 @@ use phiwatch_binlog::{
 use phiwatch_fuzz::log::{
     QUERY, TABLE_MAP, TRANSACTION_PAYLOAD, XID, event_of, query, read, sealed,
 };
+use phiwatch_fuzz::login::written;
 use phiwatch_fuzz::pipeline::Pipeline;
 
 const SERVERS: [&str; 3] = ["mysql-9.7", "mariadb-10.11", "mariadb-11.8"];
@@ -38,6 +39,12 @@ fn main() -> io::Result<()> {
         }
     }
     events(&corpus, &recordings)?;
+    for (target, name, bytes) in phiwatch_fuzz::seeds::all() {
+        corpus.write(target, name, &[&bytes])?;
+    }
+    dumps(&corpus, &recordings)?;
+    tables(&corpus, &recordings)?;
+    status(&corpus, &recordings)?;
     rows(&corpus, &recordings)?;
     values(&corpus, &recordings)?;
     gtids(&corpus, &recordings)?;
@@ -148,6 +155,87 @@ fn events(corpus: &Corpus, recordings: &[Recording]) -> io::Result<()> {
         corpus.write("events", &recording.name, &[&recording.bytes[..end]])?;
     }
     Ok(())
+}
+
+/// The first events of files as a server sends them: the file's name, then one packet each.
+fn dumps(corpus: &Corpus, recordings: &[Recording]) -> io::Result<()> {
+    const PARTS: [&str; 6] = [
+        "mysql-9.7-tagged-gtid",
+        "mysql-9.7-transactions-compressed",
+        "mysql-9.7-xa",
+        "mysql-9.7-statements",
+        "mariadb-11.8-gtid-domain",
+        "mariadb-10.11-transactions-compressed",
+    ];
+    let mut rotate = event_of(4, b"\x04\0\0\0\0\0\0\0binlog.000001", 0);
+    // Made up for this connection.
+    rotate[17] = 0x20;
+    for recording in recordings.iter().filter(|one| PARTS.contains(&one.name.as_str())) {
+        let options = 4 | u8::from(recording.name.starts_with("mariadb")) << 1;
+        let mut packets = vec![rotate.clone()];
+        let mut bytes = 0;
+        for (_, start, end) in &recording.events {
+            bytes += end - start;
+            if bytes > 2_500 {
+                break;
+            }
+            packets.push(recording.bytes[*start..*end].to_vec());
+        }
+        packets.push(event_of(27, b"binlog.000001", 0));
+        let found = written(&packets);
+        corpus.write("dump", &recording.name, &[&[options], &found])?;
+        let cut = &found[..found.len() * 2 / 3];
+        corpus.write("dump", &format!("{}-cut", recording.name), &[&[options | 64], cut])?;
+        let at_a_place = format!("{}-at-a-place", recording.name);
+        corpus.write("dump", &at_a_place, &[&[options | 16], &found])?;
+    }
+    Ok(())
+}
+
+/// Table maps of each table and server.
+fn tables(corpus: &Corpus, recordings: &[Recording]) -> io::Result<()> {
+    const PARTS: [&str; 5] = [
+        "mysql-9.7-all-types-full",
+        "mysql-9.7-all-types-metadata-minimal",
+        "mysql-9.7-transactions",
+        "mariadb-11.8-all-types-full",
+        "mariadb-10.11-all-types-metadata-no-log",
+    ];
+    for recording in recordings.iter().filter(|one| PARTS.contains(&one.name.as_str())) {
+        let options = u8::from(recording.name.starts_with("mariadb"));
+        let mut seen = BTreeSet::new();
+        for event in recording.events.iter().filter(|event| event.0 == TABLE_MAP) {
+            let map = recording.body(*event);
+            let name = table_name(map);
+            if map.len() < 700 && seen.len() < 12 && seen.insert(name.clone()) {
+                let name = format!("{}-{name}", recording.name);
+                corpus.write("tables", &name, &[&[options], map])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Status variables of each shape, named after the keys of the fixed ones.
+fn status(corpus: &Corpus, recordings: &[Recording]) -> io::Result<()> {
+    let mut seen = BTreeSet::new();
+    for recording in recordings {
+        let is_mariadb = recording.name.starts_with("mariadb");
+        for event in recording.events.iter().filter(|event| event.0 == QUERY) {
+            let body = recording.body(*event);
+            let bytes = usize::from(u16::from_le_bytes([body[11], body[12]]));
+            let found = &body[13..13 + bytes];
+            if seen.len() < 40 && seen.insert((is_mariadb, bytes)) {
+                let name =
+                    format!("{}-of-{bytes}-bytes", if is_mariadb { "mariadb" } else { "mysql" });
+                let head = [u8::from(is_mariadb), (seen.len() % 6) as u8];
+                corpus.write("status", &name, &[&head, found])?;
+            }
+        }
+    }
+    // 254 stands for too many schemas to name; each ends with a zero byte.
+    corpus.write("status", "too-many-schemas", &[&[0, 0, 12, 254]])?;
+    corpus.write("status", "two-schemas-of-which-one-is-cut", &[&[0, 1, 12, 2], b"magento\0shop"])
 }
 
 /// One rows event of each kind and table with its table map.
