@@ -11,6 +11,12 @@ pub struct Builder {
 impl Builder {
     /// A file with its format description.
     pub fn new(version: &str, checksums: bool) -> Self {
+        Self::of_types(version, checksums, 42)
+    }
+
+    /// The same for a server that knows so many event types: 5.5 knows 27, 5.6 35, 5.7 38, 8.0 41,
+    /// 8.4 and 9 42.
+    pub fn of_types(version: &str, checksums: bool, types: usize) -> Self {
         let mut builder = Self { bytes: b"\xfebin".to_vec(), checksums };
         let mut body = vec![4, 0];
         let mut name = version.as_bytes().to_vec();
@@ -24,10 +30,13 @@ impl Builder {
             lengths[index] = 8;
             lengths[index + 7] = 10;
         }
+        lengths.truncate(types);
         body.extend(lengths);
-        body.push(u8::from(checksums));
-        // It has a checksum itself in any case.
-        builder.checksums = true;
+        // From 5.6.1 on it says whether events have checksums, and has one itself in any case.
+        if types > 27 {
+            body.push(u8::from(checksums));
+            builder.checksums = true;
+        }
         builder.event(15, 0, &body);
         builder.checksums = checksums;
         builder

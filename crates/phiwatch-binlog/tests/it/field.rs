@@ -159,3 +159,22 @@ fn field_38_values_that_others_get_wrong() {
         assert!(all.iter().any(|value| value.get("base64").is_some()), "{version}");
     }
 }
+
+#[test]
+fn field_38_temporals_of_before_5_6() {
+    for version in ["mariadb-10.11", "mariadb-11.8"] {
+        let lines = lines(&format!("{version}/old-temporals.binlog"));
+        let row = |index: usize| &lines.rows[index]["after"];
+        assert_eq!(
+            row(0),
+            &json!({"id": 1, "t": "-838:59:59", "dt": "1000-01-01 00:00:00",
+                "ts": "1970-01-01 00:00:01Z", "v": "a"}),
+        );
+        let zero = "0000-00-00 00:00:00";
+        assert_eq!(row(2), &json!({"id": 3, "t": "00:00:00", "dt": zero, "ts": zero, "v": "c"}));
+        assert_eq!(row(3)["t"], "-00:00:01");
+        assert_eq!(row(4), &json!({"id": 5, "t": null, "dt": null, "ts": null, "v": null}));
+        assert_eq!(lines.rows[5]["after"]["t"], "25:01:02");
+        assert!(lines.gaps.is_empty());
+    }
+}
