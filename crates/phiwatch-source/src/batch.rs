@@ -1,6 +1,9 @@
 //! What a source hands to the decoder.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use phiwatch_binlog::{GtidState, Malformed};
 
@@ -96,4 +99,36 @@ pub trait Source {
     /// # Errors
     /// The source cannot go on; what was handed out before stays valid.
     fn next_batch(&mut self) -> Result<Option<Batch>, crate::SourceError>;
+
+    /// Takes a used batch back, to read into its memory again.
+    fn recycle(&mut self, batch: Batch);
+}
+
+/// Used batches kept.
+const SPARES_MAX: usize = 6;
+/// Larger ones are given back to the system.
+const SPARE_BYTES_MAX: usize = 4 << 20;
+
+/// Used batches: batches come by the thousand, and new memory for each costs more than decoding it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Spares(Arc<Mutex<Vec<Batch>>>);
+
+impl Spares {
+    /// An empty batch.
+    pub(crate) fn take(&self) -> Batch {
+        let mut batches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        batches.pop().unwrap_or_default()
+    }
+
+    pub(crate) fn put(&self, batch: Batch) {
+        let Batch { mut bytes, mut items, .. } = batch;
+        if bytes.capacity() <= SPARE_BYTES_MAX {
+            bytes.clear();
+            items.clear();
+            let mut batches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if batches.len() < SPARES_MAX {
+                batches.push(Batch { bytes, items, ..Batch::default() });
+            }
+        }
+    }
 }

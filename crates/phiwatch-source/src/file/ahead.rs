@@ -1,7 +1,7 @@
 //! Files read ahead: reading, checksums and decompression on other cores than decoding.
 //!
-//! One thread reads batches, workers check and inflate them, and [`Ahead::next_batch`] hands them
-//! out in the order in which they were read: decoding sees the same events, only prepared.
+//! One thread reads batches and checks them, workers inflate what is compressed, and they are
+//! handed out in the order in which they were read: decoding sees the same events, only prepared.
 //!
 //! # Invariants
 //! - A worker never refuses anything: what does not fit its checksum or does not inflate stays as
@@ -16,18 +16,17 @@ use std::{
     thread,
 };
 
-use phiwatch_binlog::{
-    Inflater,
-    framing::{Header, crc32_fits},
-};
+use phiwatch_binlog::{Inflater, framing::crc32_fits};
 
 use super::FileSource;
-use crate::{Batch, Item, Source, SourceError, live::event::kind};
+use crate::{Batch, Item, Source, SourceError, batch::Spares, live::event::kind};
 
 /// Batches between reading and decoding.
-const BATCHES_MAX: usize = 8;
+const BATCHES_MAX: usize = 6;
 /// A batch's payloads are inflated up to this many bytes; further ones are left to the decoder.
 const INFLATED_BYTES_MAX: usize = 2 << 20;
+/// Where an event's type stands in its header.
+const KIND_AT: usize = 4;
 /// More would wait for the decoder.
 const WORKERS_MAX: usize = 3;
 
@@ -40,6 +39,7 @@ type Job = (Batch, SyncSender<Answer>);
 pub struct Ahead {
     /// A slot for each batch, in order.
     slots: Receiver<Receiver<Answer>>,
+    spares: Spares,
 }
 
 impl Ahead {
@@ -54,12 +54,17 @@ impl Ahead {
             let jobs = Arc::clone(&jobs);
             thread::spawn(move || work(&jobs));
         }
+        let spares = source.spares.clone();
         thread::spawn(move || read(source, &slot_sender, &job_sender));
-        Self { slots }
+        Self { slots, spares }
     }
 }
 
 impl Source for Ahead {
+    fn recycle(&mut self, batch: Batch) {
+        self.spares.put(batch);
+    }
+
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
         let Ok(slot) = self.slots.recv() else { return Ok(None) };
         // A worker that panicked has dropped the slot: never taken for the end.
@@ -84,8 +89,11 @@ fn read(mut source: FileSource, slots: &SyncSender<Receiver<Answer>>, jobs: &Syn
             return;
         }
         match answer {
-            Ok(batch) => {
-                if jobs.send((batch, sender)).is_err() {
+            // What was just read is still in this core's cache.
+            Ok(mut batch) => {
+                if !verify(&mut batch) {
+                    let _gone = sender.send(Ok(batch));
+                } else if jobs.send((batch, sender)).is_err() {
                     return;
                 }
             }
@@ -102,28 +110,44 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((mut batch, slot)) = job else { return };
-        prepare(&mut batch, &mut inflater);
+        inflate(&mut batch, &mut inflater);
         let _gone = slot.send(Ok(batch));
     }
 }
 
-/// Checks the checksums of whole events and inflates payloads.
-fn prepare(batch: &mut Batch, inflater: &mut Inflater) {
+/// Checks the checksums of whole events; whether there are payloads to inflate.
+fn verify(batch: &mut Batch) -> bool {
     let Batch { bytes, items, has_checksums, is_verified } = batch;
+    let mut has_payloads = false;
     *is_verified = *has_checksums;
+    for item in items {
+        let Item::Event { range, .. } = item else { continue };
+        let Some(event) = bytes.get(range.clone()) else { continue };
+        match event.get(KIND_AT) {
+            // Its checksum is of another kind.
+            Some(&kind::FORMAT_DESCRIPTION) => {}
+            Some(kind) => {
+                has_payloads |= *kind == kind::TRANSACTION_PAYLOAD;
+                *is_verified = *is_verified && crc32_fits(event);
+            }
+            None => *is_verified = false,
+        }
+    }
+    has_payloads
+}
+
+/// Inflates payloads whose checksums were found right.
+fn inflate(batch: &mut Batch, inflater: &mut Inflater) {
+    let Batch { bytes, items, has_checksums, is_verified } = batch;
+    if *has_checksums && !*is_verified {
+        return;
+    }
     let mut inflated = 0;
     for item in items {
         let Item::Event { offset, range } = item else { continue };
         let Some(event) = bytes.get(range.clone()) else { continue };
-        let Ok(header) = Header::parse(event) else { continue };
-        if header.kind == kind::FORMAT_DESCRIPTION {
-            continue;
-        }
-        if *has_checksums && !crc32_fits(event) {
-            *is_verified = false;
-            continue;
-        }
-        if header.kind != kind::TRANSACTION_PAYLOAD || inflated >= INFLATED_BYTES_MAX {
+        if event.get(KIND_AT) != Some(&kind::TRANSACTION_PAYLOAD) || inflated >= INFLATED_BYTES_MAX
+        {
             continue;
         }
         let room = INFLATED_BYTES_MAX - inflated;

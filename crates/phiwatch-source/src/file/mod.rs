@@ -29,13 +29,14 @@ use phiwatch_binlog::{
 
 use crate::{
     Batch, Item, Source, SourceError, WHOLE_BYTES_MAX,
+    batch::Spares,
     live::event::{has_checksums, kind},
 };
 pub use ahead::Ahead;
 use framing::{Framing, Verdict};
 
 /// Read at a time; also about the size of a batch.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 512 << 10;
 const MAGIC_BYTES: u64 = 4;
 
 /// Reads binlog files, one after the other.
@@ -46,6 +47,7 @@ pub struct FileSource {
     start: Option<u64>,
     whole_bytes_max: u32,
     progress: Arc<FileProgress>,
+    spares: Spares,
 }
 
 /// How far a [`FileSource`] has come; readable from any thread.
@@ -81,6 +83,7 @@ impl FileSource {
             start: None,
             whole_bytes_max: WHOLE_BYTES_MAX,
             progress: Arc::new(progress),
+            spares: Spares::default(),
         }
     }
 
@@ -142,6 +145,10 @@ impl FileSource {
 }
 
 impl Source for FileSource {
+    fn recycle(&mut self, batch: Batch) {
+        self.spares.put(batch);
+    }
+
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
         loop {
             let Some(open) = &mut self.open else {
@@ -152,9 +159,9 @@ impl Source for FileSource {
                 continue;
             };
             let (mut batch, is_done) =
-                open.batch(self.whole_bytes_max, &self.progress).map_err(|cause| {
-                    SourceError::File { file: open.path.display().to_string(), cause }
-                })?;
+                open.batch(self.spares.take(), self.whole_bytes_max, &self.progress).map_err(
+                    |cause| SourceError::File { file: open.path.display().to_string(), cause },
+                )?;
             batch.has_checksums = open.checksums;
             if is_done {
                 self.open = None;
@@ -193,10 +200,11 @@ impl OpenFile {
     /// The next events, and whether the file is read.
     fn batch(
         &mut self,
+        mut batch: Batch,
         whole_bytes_max: u32,
         progress: &FileProgress,
     ) -> io::Result<(Batch, bool)> {
-        let mut batch = Batch { bytes: std::mem::take(&mut self.carry), ..Batch::default() };
+        batch.bytes.append(&mut self.carry);
         if let Some(name) = self.name.take() {
             batch.items.push(Item::File { name, offset: self.start.unwrap_or(self.at) });
         }
@@ -230,7 +238,8 @@ impl OpenFile {
                 Verdict::More if is_end => return Ok((batch, true)),
                 Verdict::More => {
                     if next > 0 {
-                        self.carry = batch.bytes.split_off(next);
+                        self.carry.extend_from_slice(&batch.bytes[next..]);
+                        batch.bytes.truncate(next);
                         return Ok((batch, false));
                     }
                     let count = self.read(&mut batch.bytes)?;
@@ -313,6 +322,7 @@ impl OpenFile {
 
     /// Appends the next chunk; 0 at the file's end.
     fn read(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        bytes.reserve(CHUNK_BYTES);
         (&self.file).take(CHUNK_BYTES as u64).read_to_end(bytes)
     }
 }

@@ -70,6 +70,10 @@ impl Source for LiveSource {
     fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
         self.queue.next()
     }
+
+    fn recycle(&mut self, batch: Batch) {
+        self.queue.recycle(batch);
+    }
 }
 
 impl Drop for LiveSource {

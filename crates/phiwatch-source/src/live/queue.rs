@@ -6,7 +6,7 @@ use std::sync::{Arc, mpsc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Batch, Item, SourceError};
+use crate::{Batch, Item, SourceError, batch::Spares};
 
 /// What one queued batch costs beyond its bytes: bounds the number of small ones.
 const BATCH_BYTES: usize = 256;
@@ -18,11 +18,15 @@ pub(crate) struct Sender {
     room: Arc<Semaphore>,
     bytes_max: u32,
     entries: mpsc::Sender<Entry>,
+    spares: Spares,
 }
 
 /// The decode thread's end.
 #[derive(Debug)]
-pub(crate) struct Receiver(mpsc::Receiver<Entry>);
+pub(crate) struct Receiver {
+    entries: mpsc::Receiver<Entry>,
+    spares: Spares,
+}
 
 /// A queue of at most `bytes_max` bytes; a larger batch goes through alone.
 pub(crate) fn bounded(bytes_max: usize) -> (Sender, Receiver) {
@@ -30,10 +34,17 @@ pub(crate) fn bounded(bytes_max: usize) -> (Sender, Receiver) {
     let bytes_max = u32::try_from(bytes_max.max(1)).unwrap_or(u32::MAX >> 3).min(u32::MAX >> 3);
     let (entries, receiver) = mpsc::channel();
     let room = Arc::new(Semaphore::new(bytes_max as usize));
-    (Sender { room, bytes_max, entries }, Receiver(receiver))
+    let spares = Spares::default();
+    let receiver = Receiver { entries: receiver, spares: spares.clone() };
+    (Sender { room, bytes_max, entries, spares }, receiver)
 }
 
 impl Sender {
+    /// An empty batch.
+    pub(crate) fn batch(&self) -> Batch {
+        self.spares.take()
+    }
+
     /// Waits for room; false if nobody reads any more.
     pub(crate) async fn send(&self, batch: Batch) -> bool {
         let cost = batch.bytes.len() + batch.items.len() * size_of::<Item>() + BATCH_BYTES;
@@ -50,9 +61,14 @@ impl Sender {
 }
 
 impl Receiver {
+    /// Takes a used batch back.
+    pub(crate) fn recycle(&self, batch: Batch) {
+        self.spares.put(batch);
+    }
+
     /// Blocks for the next batch; None when the sender is gone.
     pub(crate) fn next(&self) -> Result<Option<Batch>, SourceError> {
-        match self.0.recv() {
+        match self.entries.recv() {
             Ok((batch, _room)) => batch.map(Some),
             Err(mpsc::RecvError) => Ok(None),
         }

@@ -315,8 +315,9 @@ impl Reader {
         if self.batch.items.is_empty() {
             return true;
         }
-        let bytes = self.connection.packets.detach(&mut self.batch.bytes);
-        let full = mem::replace(&mut self.batch, Batch { bytes, ..Batch::default() });
+        let mut next = self.queue.batch();
+        self.connection.packets.detach(&mut self.batch.bytes, &mut next.bytes);
+        let full = mem::replace(&mut self.batch, next);
         let boundary = self.tracker.boundary();
         self.shared.update(|status| {
             status.file = boundary.file.to_string();

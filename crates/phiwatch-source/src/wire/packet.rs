@@ -157,14 +157,12 @@ impl PacketStream {
 
     /// Moves what has arrived of an unfinished packet out of `out` into a vector of its own, where
     /// the packet goes on.
-    pub(crate) fn detach(&mut self, out: &mut Vec<u8>) -> Vec<u8> {
-        match &mut self.open {
-            Some(open) => {
-                let rest = out.split_off(open.start);
-                open.start = 0;
-                rest
-            }
-            None => Vec::new(),
+    pub(crate) fn detach(&mut self, out: &mut Vec<u8>, rest: &mut Vec<u8>) {
+        if let Some(open) = &mut self.open {
+            let start = open.start.min(out.len());
+            open.start = rest.len();
+            rest.extend_from_slice(&out[start..]);
+            out.truncate(start);
         }
     }
 
@@ -213,7 +211,9 @@ mod tests {
             while let Some(packet) = stream.advance(&mut out, bytes_max).unwrap() {
                 packets.push((std::mem::take(&mut out), packet));
             }
-            out = stream.detach(&mut out);
+            let mut rest = Vec::new();
+            stream.detach(&mut out, &mut rest);
+            out = rest;
             if stream.fill().await.unwrap() == 0 {
                 break;
             }

@@ -75,6 +75,7 @@ impl Printer {
     fn read(&mut self, decoder: &mut Decoder, source: &mut impl Source) -> anyhow::Result<()> {
         while let Some(batch) = source.next_batch()? {
             self.feed(decoder, &batch)?;
+            source.recycle(batch);
         }
         Ok(())
     }

@@ -105,6 +105,7 @@ impl Replay {
                 self.pipeline.want_checkpoint();
             }
             self.pipeline.feed(&batch);
+            source.recycle(batch);
             self.print()?;
             progress.set(read.read_bytes());
         }

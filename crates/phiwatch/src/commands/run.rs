@@ -215,6 +215,7 @@ impl Follow {
             }
             let is_idle = batch.items.last() == Some(&Item::CaughtUp);
             self.pipeline.feed(&batch);
+            source.recycle(batch);
             if is_idle || is_first {
                 // Nothing more comes at once: the position is worth keeping now. The first one is
                 // what a restart goes on from, even if nothing ever came.
