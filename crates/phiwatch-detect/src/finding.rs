@@ -43,7 +43,7 @@ const OPEN_MAX: usize = 4096;
 /// Persons of a finding counted exactly over its transactions.
 const PERSONS_EXACT_MAX: usize = 4096;
 /// Namespace of finding ids: UUIDv5 of `phiwatch.finding` in the DNS namespace's manner, fixed.
-const NAMESPACE: Uuid = Uuid::from_u128(0x6f0c_51de_8c1b_5a0e_9d35_70e1_77a7_c40b);
+pub(crate) const NAMESPACE: Uuid = Uuid::from_u128(0x6f0c_51de_8c1b_5a0e_9d35_70e1_77a7_c40b);
 
 /// What a finding is about, within its rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

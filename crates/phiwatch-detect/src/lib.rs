@@ -13,6 +13,7 @@ mod alert;
 mod engine;
 mod finding;
 mod info;
+mod notice;
 mod persons;
 mod rules;
 mod settings;
@@ -27,6 +28,7 @@ pub use alert::{
 };
 pub use engine::Engine;
 pub use info::RuleInfo;
+pub use notice::source_notice;
 pub use settings::{MaintenanceWindow, Settings};
 pub use state::CheckpointError;
 pub use stats::Stats;

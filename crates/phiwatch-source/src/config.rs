@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use phiwatch_binlog::GtidState;
+use phiwatch_binlog::{BinlogPosition, GtidState};
 use secrecy::SecretString;
 
 use crate::SourceError;
@@ -233,12 +233,18 @@ pub struct LiveConfig {
     /// `server_uuid` (MariaDB: `server_id`) of the server that `start` was taken from, if known:
     /// tells a failover from a replaced server, and refuses `file:position` on another server.
     pub known_server: Option<String>,
+    /// Where the last transaction ended in that server's files, if known: tells a log that was
+    /// reset and began again from the one that was read, and is where to go on if its
+    /// transactions have no GTIDs any more.
+    pub known_place: Option<BinlogPosition>,
     /// What to do when the server purged what comes next.
     pub on_purged: OnPurged,
     /// End with [`crate::Item::CaughtUp`] as soon as all that the server has is delivered.
     pub once: bool,
     /// The server's sign of life on an idle stream; three of them missing = dead.
     pub heartbeat: Duration,
+    /// Time between questions on a second connection: what will be purged, how far a replica lags.
+    pub watch_every: Duration,
     /// Bytes of batches that wait for [`crate::Source::next_batch`].
     pub queue_bytes_max: usize,
     /// A larger event is handed over in parts as it comes.
@@ -255,6 +261,8 @@ impl LiveConfig {
             server_id,
             start: StartAt::Oldest,
             known_server: None,
+            known_place: None,
+            watch_every: WATCH_EVERY,
             on_purged: OnPurged::Stop,
             once: false,
             heartbeat: HEARTBEAT,
@@ -266,6 +274,8 @@ impl LiveConfig {
 
 /// Default of [`LiveConfig::heartbeat`].
 pub const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Default of [`LiveConfig::watch_every`].
+pub const WATCH_EVERY: Duration = Duration::from_secs(60);
 /// Default of [`Login::timeout`].
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Default of [`LiveConfig::queue_bytes_max`].

@@ -112,6 +112,14 @@ pub enum SourceError {
         /// What does not fit.
         what: String,
     },
+    /// A replica that may still receive what was read elsewhere.
+    #[error("{address} has not applied {missing} yet, which was read before")]
+    Behind {
+        /// `host:port`.
+        address: String,
+        /// GTIDs.
+        missing: String,
+    },
     /// Another reader with our server id took the stream.
     #[error("another replica or phiwatch with server_id {server_id} reads from {address}")]
     DuplicateServerId {
@@ -134,7 +142,10 @@ impl SourceError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Lost { .. } | Self::Silent { .. } => true,
+            Self::Connect { .. }
+            | Self::Lost { .. }
+            | Self::Silent { .. }
+            | Self::Behind { .. } => true,
             Self::Server { code, message, .. } => {
                 TRANSIENT_CODES.contains(code)
                     || *code == 1236 && message.contains("could not find next log")
@@ -177,6 +188,9 @@ impl SourceError {
             }
             Self::DuplicateServerId { .. } => {
                 "give each reader its own server_id; SHOW REPLICAS (MariaDB: SHOW SLAVE HOSTS) lists them"
+            }
+            Self::Behind { .. } => {
+                "wait until this replica has caught up, and see SHOW REPLICA STATUS whether it does"
             }
             Self::Connect { .. } => "check host, port and firewall in url",
             Self::Protocol { .. } => {

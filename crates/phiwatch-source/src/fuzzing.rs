@@ -65,7 +65,13 @@ pub fn dump(script: Script, start: StartAt) -> (Result<(), SourceError>, Vec<Bat
         let address = config.login.address.clone();
         let mut connection = Connection::over(&config.login, &address, link).await?;
         let identity = identify(&mut connection, &config).await?;
-        let resume = resolve(&mut connection, &identity, &config.start).await?;
+        let resume = resolve(
+            &mut connection,
+            &identity,
+            &config.start,
+            &crate::live::open::Known::default(),
+        )
+        .await?;
         let dump = request(&mut connection, &identity, &config, &resume).await?;
         let first = first_packet(&mut connection, &config, &resume).await?;
         let opened = Opened { connection, identity, resume, dump, purged: None, first };

@@ -25,11 +25,11 @@ mod wire;
 pub use batch::{Batch, Item, Source};
 pub use config::{
     Address, HEARTBEAT, LOGIN_TIMEOUT, LiveConfig, Login, OnPurged, QUEUE_BYTES_MAX, SourceUrl,
-    StartAt, Tls, TlsMode, WHOLE_BYTES_MAX,
+    StartAt, Tls, TlsMode, WATCH_EVERY, WHOLE_BYTES_MAX,
 };
 pub use error::SourceError;
 pub use file::{Ahead, FileProgress, FileSource};
-pub use live::{LiveHandle, LiveSource, LiveStatus};
+pub use live::{LiveHandle, LiveSource, LiveStatus, Notice, PurgeMargin};
 pub use preflight::{
     BinaryLog, Finding, Flavor, Server, ServerInfo, Severity, TableColumns, findings,
 };

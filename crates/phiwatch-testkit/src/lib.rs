@@ -19,6 +19,7 @@ pub mod http;
 pub mod identifiers;
 pub mod liar;
 pub mod ocsf;
+pub mod own;
 pub mod program;
 pub mod random;
 pub mod repository;

@@ -46,6 +46,19 @@ impl Server {
         }
     }
 
+    /// The configured address; nobody need answer there.
+    pub(crate) fn configured(self) -> String {
+        let (variable, default) = self.variable();
+        std::env::var(variable).unwrap_or_else(|_| default.to_owned())
+    }
+
+    fn variable(self) -> (&'static str, &'static str) {
+        match self {
+            Self::MySql => ("PHIWATCH_TEST_MYSQL", "127.0.0.1:33097"),
+            Self::MariaDb => ("PHIWATCH_TEST_MARIADB", "127.0.0.1:33110"),
+        }
+    }
+
     fn port_variable(self) -> &'static str {
         match self {
             Self::MySql => "MYSQL_PORT",
@@ -56,10 +69,7 @@ impl Server {
     /// `host:port`; panics with the next step if nobody answers there.
     #[must_use]
     pub fn address(self) -> String {
-        let (variable, default) = match self {
-            Self::MySql => ("PHIWATCH_TEST_MYSQL", "127.0.0.1:33097"),
-            Self::MariaDb => ("PHIWATCH_TEST_MARIADB", "127.0.0.1:33110"),
-        };
+        let (variable, default) = self.variable();
         reachable(variable, default)
     }
 
@@ -83,21 +93,8 @@ impl Server {
     #[track_caller]
     #[must_use]
     pub fn query(self, sql: &str) -> String {
-        let mut child = self
-            .script(&["client", "--batch", "-N", "--force"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let text = sql.to_owned();
-        let writer = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
-        let output = child.wait_with_output().unwrap();
-        writer.join().unwrap().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && !errors.contains("ERROR"), "{}: {errors}", self.name());
-        String::from_utf8(output.stdout).unwrap()
+        rows(self.script(&["client", "--batch", "-N", "--force"]), sql)
+            .unwrap_or_else(|errors| panic!("{}: {errors}", self.name()))
     }
 
     /// Runs SQL whose result does not matter.
@@ -213,6 +210,27 @@ impl Server {
             .stdin(Stdio::null());
         command
     }
+}
+
+/// Gives SQL to a server's shell: tab-separated rows, or what the server refused.
+pub(crate) fn rows(mut client: Command, sql: &str) -> Result<String, String> {
+    let mut child = client
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let stdin = child.stdin.take();
+    let text = sql.to_owned();
+    // A shell that could not connect does not read.
+    let writer = std::thread::spawn(move || stdin.map(|mut pipe| pipe.write_all(text.as_bytes())));
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    writer.join().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() || errors.contains("ERROR") {
+        return Err(errors);
+    }
+    String::from_utf8(output.stdout).map_err(|error| error.to_string())
 }
 
 /// Removes a test's schemas when it ends, without a trace in the binlog.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use phiwatch_binlog::BinlogPosition;
 use phiwatch_source::{
     Address, Finding, LiveConfig, LiveSource, Login, OnPurged, Server, SourceError, SourceUrl,
     StartAt, Tls, TlsMode,
@@ -160,6 +161,8 @@ fn live_config(
         Some(checkpoint) => {
             if !checkpoint.server.is_empty() {
                 live.known_server = Some(checkpoint.server.clone());
+                let file = checkpoint.file.as_str().into();
+                live.known_place = Some(BinlogPosition { file, offset: checkpoint.offset });
             }
             match setup::executed(checkpoint)? {
                 Some(executed) if !executed.is_empty() => StartAt::Gtid(executed),

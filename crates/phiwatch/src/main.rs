@@ -12,6 +12,7 @@ mod http;
 mod ledger;
 mod live;
 mod metrics;
+mod notices;
 mod output;
 mod page;
 mod pipeline;

@@ -1,9 +1,11 @@
 //! All metrics, with their help texts. Labels are closed sets.
 
 use prometheus::{
-    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::{AtomicU64, Collector, GenericCounter},
 };
+
+use phiwatch_source::{LiveStatus, PurgeMargin};
 
 use crate::pipeline::Pipeline;
 
@@ -39,6 +41,8 @@ struct SourceMetrics {
     connected: IntGauge,
     caught_up: IntGauge,
     reconnects: IntCounter,
+    purge_margin: Gauge,
+    lag: Gauge,
 }
 
 #[derive(Debug)]
@@ -71,6 +75,9 @@ impl Registrar<'_> {
     }
     fn gauge(&self, name: &str, help: &str) -> Made<IntGauge> {
         self.keep(IntGauge::new(name, help)?)
+    }
+    fn real(&self, name: &str, help: &str) -> Made<Gauge> {
+        self.keep(Gauge::new(name, help)?)
     }
     fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Made<IntCounterVec> {
         self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
@@ -142,6 +149,17 @@ impl SourceMetrics {
             reconnects: make.counter(
                 "phiwatch_source_reconnects_total",
                 "Connections to the source that were lost and made again.",
+            )?,
+            purge_margin: make.real(
+                "phiwatch_source_purge_margin_seconds",
+                "Time until the server may purge the binlog file that a restart would need; +Inf \
+                 if it never does, 0 if that cannot be told.",
+            )?,
+            lag: make.real(
+                "phiwatch_source_lag_seconds",
+                "Time from a commit where it was made to its examination: while reading is behind, \
+                 the age of the last transaction examined, else the lag of the server that is read \
+                 behind its own source.",
             )?,
         })
     }
@@ -256,12 +274,27 @@ impl Metrics {
         self.source.connected.set(i64::from(is_connected));
     }
 
-    pub(crate) fn set_caught_up(&self) {
-        self.source.caught_up.set(1);
+    /// Takes over how the source does; `now_secs` since 1970.
+    pub(crate) fn observe_source(&self, status: &LiveStatus, now_secs: f64) {
+        self.set_connected(status.is_connected);
+        raise(&self.source.reconnects, status.reconnects);
+        if let Some(margin) = status.purge_margin {
+            self.source.purge_margin.set(match margin {
+                PurgeMargin::Unknown => 0.0,
+                PurgeMargin::Never => f64::INFINITY,
+                PurgeMargin::Within(margin) => margin.as_secs_f64(),
+            });
+        }
+        let mut lag = status.source_lag.unwrap_or_default().as_secs_f64();
+        let last = self.pipeline.last_commit.get();
+        if !status.is_caught_up && last > 0 {
+            lag = lag.max(now_secs - last as f64);
+        }
+        self.source.lag.set(lag);
     }
 
-    pub(crate) fn set_reconnects(&self, count: u64) {
-        raise(&self.source.reconnects, count);
+    pub(crate) fn set_caught_up(&self) {
+        self.source.caught_up.set(1);
     }
 
     pub(crate) fn delivered(&self, sink: &str, count: u64) {

@@ -3,7 +3,7 @@
 
 use phiwatch_binlog::{
     Gtid, GtidSet,
-    framing::{HEADER_BYTES, crc32_fits},
+    framing::{HEADER_BYTES, Header, crc32_fits},
 };
 
 /// Event types (MySQL `binlog_event.h`, MariaDB `log_event.h`).
@@ -109,6 +109,62 @@ pub(crate) fn gtid(event: &[u8], kind: u8, server_id: u32) -> Option<(Gtid, bool
         }
         _ => None,
     }
+}
+
+/// When a transaction was committed on the server that sends it, and when on the one where it was
+/// made, µs since 1970. MariaDB's events have only the second of the latter, which gives both.
+pub(crate) fn commit_times(event: &[u8], header: &Header) -> Option<(u64, u64)> {
+    const ORIGINAL_FOLLOWS: u64 = 1 << 55;
+    let body = event.get(HEADER_BYTES..)?;
+    match header.kind {
+        kind::GTID => {
+            let micros = |at: usize| {
+                let bytes = body.get(at..at + 7)?;
+                Some(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+            };
+            // Flags, uuid, number, type of clock, two counters of it.
+            let here = micros(1 + 16 + 8 + 1 + 8 + 8)?;
+            if here & ORIGINAL_FOLLOWS == 0 {
+                return Some((here, here));
+            }
+            Some((here & !ORIGINAL_FOLLOWS, micros(49)?))
+        }
+        kind::GTID_TAGGED => tagged_times(body),
+        kind::MARIA_GTID => {
+            let micros = u64::from(header.timestamp_secs) * 1_000_000;
+            Some((micros, micros))
+        }
+        _ => None,
+    }
+}
+
+/// Fields 6 and 7 of [`tagged`]'s: the commit here, and the original one where it differs.
+fn tagged_times(body: &[u8]) -> Option<(u64, u64)> {
+    let mut rest = body;
+    for _ in 0..3 {
+        varlen(&mut rest)?;
+    }
+    let mut here = None;
+    while !rest.is_empty() {
+        match (varlen(&mut rest)?, here) {
+            (1, _) => {
+                for _ in 0..16 {
+                    varlen(&mut rest)?;
+                }
+            }
+            (3, _) => {
+                let length = usize::try_from(varlen(&mut rest)?).ok()?;
+                rest = rest.get(length..)?;
+            }
+            (6, _) => here = Some(varlen(&mut rest)?),
+            (7, Some(here)) => return Some((here, varlen(&mut rest)?)),
+            (8.., Some(here)) => return Some((here, here)),
+            _ => {
+                varlen(&mut rest)?;
+            }
+        }
+    }
+    here.map(|here| (here, here))
 }
 
 /// GTID_TAGGED (MySQL `libs/mysql/serialization`): version, size, last field, then fields: 0

@@ -6,15 +6,20 @@
 //!   mend ends the source.
 
 pub(crate) mod event;
+mod head;
+mod history;
 mod large;
-mod open;
+mod margin;
+pub(crate) mod open;
 mod queue;
 mod reader;
 mod session;
 mod status;
 mod tracker;
+mod watch;
 
-pub use status::{LiveHandle, LiveStatus};
+pub use margin::PurgeMargin;
+pub use status::{LiveHandle, LiveStatus, Notice};
 
 pub(crate) mod script {
     //! What the fuzz targets need of the reader.
@@ -40,6 +45,7 @@ pub struct LiveSource {
     queue: queue::Receiver,
     handle: LiveHandle,
     reader: JoinHandle<()>,
+    watch: JoinHandle<()>,
 }
 
 impl LiveSource {
@@ -52,10 +58,12 @@ impl LiveSource {
     pub async fn connect(config: LiveConfig) -> Result<Self, SourceError> {
         let shared = Arc::new(Shared::default());
         let (sender, queue) = queue::bounded(config.queue_bytes_max);
+        let watch = watch::Watch::new(config.clone(), shared.clone());
         let reader = reader::Reader::start(config, sender, shared.clone()).await?;
         let reader = tokio::spawn(reader.run());
+        let watch = tokio::spawn(watch.run());
         let handle = LiveHandle::new(shared, reader.abort_handle());
-        Ok(Self { queue, handle, reader })
+        Ok(Self { queue, handle, reader, watch })
     }
 
     /// Stops the source and tells how it does, from any thread.
@@ -79,5 +87,6 @@ impl Source for LiveSource {
 impl Drop for LiveSource {
     fn drop(&mut self) {
         self.reader.abort();
+        self.watch.abort();
     }
 }

@@ -1,11 +1,13 @@
 //! From an address to a running dump: connect, compare histories, request, first packet.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use phiwatch_binlog::GtidState;
+use phiwatch_binlog::{BinlogPosition, Gtid, GtidState};
 use tokio::time::timeout;
 
 use super::{
+    head,
+    history::{self, History},
     session::{self, Identity},
     tracker::{Dump, Resume},
 };
@@ -16,11 +18,19 @@ use crate::{
 };
 
 /// What is known of the server that was read before.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
     /// `server_uuid` or `server_id`.
     pub(crate) server: Option<String>,
-    /// Transactions were delivered already: not the first connection.
-    pub(crate) is_running: bool,
+    /// Where a transaction ended in that server's files.
+    pub(crate) place: Option<BinlogPosition>,
+}
+
+impl Known {
+    /// It is the same server, as far as its name tells.
+    pub(crate) fn is(&self, identity: &Identity) -> bool {
+        self.server.as_ref().is_none_or(|server| server.eq_ignore_ascii_case(&identity.name))
+    }
 }
 
 /// A connection whose dump has begun.
@@ -36,59 +46,99 @@ pub(crate) struct Opened {
     pub(crate) first: Vec<u8>,
 }
 
-/// Connects and begins the dump at `resume`, or else at the configured start. `from_oldest`: what
-/// comes next is known to be purged.
-pub(crate) async fn open(
-    config: &LiveConfig,
-    address: &Address,
-    resume: Option<Resume>,
-    from_oldest: bool,
-    known: &Known,
-) -> Result<Opened, SourceError> {
+/// How to go on.
+pub(crate) struct Start<'a> {
+    pub(crate) config: &'a LiveConfig,
+    /// None: at the configured start.
+    pub(crate) resume: Option<Resume>,
+    pub(crate) known: &'a Known,
+    /// Whether purged transactions are an error here.
+    pub(crate) on_purged: OnPurged,
+}
+
+/// Connects and begins the dump.
+pub(crate) async fn open(start: &Start<'_>, address: &Address) -> Result<Opened, SourceError> {
+    let Start { config, known, on_purged, .. } = start;
     let mut connection = Connection::open(&config.login, address).await?;
     let identity = session::identify(&mut connection, config).await?;
-    let mut resume = match resume {
-        Some(resume) => resume,
-        None => session::resolve(&mut connection, &identity, &config.start).await?,
+    let mut resume = match &start.resume {
+        // GTIDs are of no use on a server that was set back to none.
+        Some(Resume::Gtid(_)) if !identity.has_gtids && known.place.is_some() => {
+            Resume::Position(known.place.clone().unwrap_or_else(nowhere))
+        }
+        Some(resume) => resume.clone(),
+        None => session::resolve(&mut connection, &identity, &config.start, known).await?,
     };
+    let files = history::files(&mut connection).await?;
+    let mut history = History { connection: &mut connection, identity: &identity, known };
+    let missing = history.check(&resume, files.as_deref()).await?;
     let mut purged = None;
-    let missing = session::check(&identity, address, &resume, known)?;
     if let (Some(missing), Resume::Gtid(GtidState::MySql(ours))) = (missing, &resume) {
-        if config.on_purged == OnPurged::Stop {
+        if *on_purged == OnPurged::Stop {
             return Err(SourceError::Purged { missing: missing.to_string() });
         }
         purged = Some(missing.to_string());
         resume = Resume::Gtid(GtidState::MySql(ours.union(&missing)));
     }
-    if !from_oldest {
-        let dump = session::request(&mut connection, &identity, config, &resume).await?;
-        match first_packet(&mut connection, config, &resume).await {
-            Ok(first) => {
-                return Ok(Opened { connection, identity, resume, dump, purged, first });
-            }
-            Err(SourceError::Purged { .. }) if config.on_purged == OnPurged::Continue => {
-                // After an error the server closes.
-                connection = Connection::open(&config.login, address).await?;
-            }
-            Err(error) => return Err(error),
-        }
+    let dump = session::request(&mut connection, &identity, config, &resume).await?;
+    match first_packet(&mut connection, config, &resume).await {
+        Ok(first) => return Ok(Opened { connection, identity, resume, dump, purged, first }),
+        Err(SourceError::Purged { .. }) => {}
+        Err(error) => return Err(error),
     }
+    // After an error the server closes.
+    connection = Connection::open(&config.login, address).await?;
     let oldest = session::oldest(&mut connection).await?;
-    purged = Some(format!("{}, up to the start of {}", missing_text(&resume), oldest.file));
+    let missing = missing_text(start, &identity, address, &resume, &oldest).await?;
+    if *on_purged == OnPurged::Stop {
+        return Err(SourceError::Purged { missing });
+    }
     let from = Resume::Position(oldest);
     let mut dump = session::request(&mut connection, &identity, config, &from).await?;
     dump.filter_known = true;
     let first = first_packet(&mut connection, config, &from).await?;
     // GTIDs that are done stay done: the file's head tells only what came before it.
     let resume = if matches!(resume, Resume::Gtid(_)) { resume } else { from };
-    Ok(Opened { connection, identity, resume, dump, purged, first })
+    Ok(Opened { connection, identity, resume, dump, purged: Some(missing), first })
 }
 
-fn missing_text(resume: &Resume) -> String {
-    match resume {
-        Resume::Gtid(state) => format!("after {state}"),
-        Resume::Position(position) => format!("from {position}"),
-    }
+pub(crate) fn nowhere() -> BinlogPosition {
+    BinlogPosition { file: Arc::from(""), offset: 4 }
+}
+
+/// What was purged after `resume`: as exactly as the oldest file's head tells.
+async fn missing_text(
+    start: &Start<'_>,
+    identity: &Identity,
+    address: &Address,
+    resume: &Resume,
+    oldest: &BinlogPosition,
+) -> Result<String, SourceError> {
+    let upto = format!("up to the start of {}", oldest.file);
+    let ours = match resume {
+        Resume::Position(position) => return Ok(format!("from {position} {upto}")),
+        Resume::Gtid(GtidState::MySql(_)) => return Ok(format!("after {resume}, {upto}")),
+        Resume::Gtid(GtidState::MariaDb(ours)) => ours,
+    };
+    let head = head::read(start.config, address, identity.is_mariadb, &oldest.file).await?;
+    let Some(GtidState::MariaDb(before)) = head.before else {
+        return Ok(format!("after {ours}, {upto}"));
+    };
+    let ranges: Vec<String> = before
+        .iter()
+        .filter(|gtid| !ours.contains(gtid))
+        .map(|upto| {
+            let domain = |gtid: &Gtid| match gtid {
+                Gtid::MariaDb { domain, .. } => Some(*domain),
+                Gtid::MySql { .. } => None,
+            };
+            match ours.iter().find(|known| domain(known) == domain(&upto)) {
+                Some(known) => format!("after {known} up to {upto}"),
+                None => format!("up to {upto}"),
+            }
+        })
+        .collect();
+    Ok(ranges.join(", "))
 }
 
 /// Waits for the dump's first packet: an error packet means that it does not begin.
@@ -142,7 +192,7 @@ pub(crate) fn classify(error: SourceError, config: &LiveConfig, resume: &Resume)
         "Could not find GTID state requested by slave in any binlog files",
         "Could not find first log file name",
     ]) {
-        SourceError::Purged { missing: missing_text(resume) }
+        SourceError::Purged { missing: format!("after {resume}") }
     } else if says(&[
         "has more GTIDs than the",
         "which is not in the master's binlog",

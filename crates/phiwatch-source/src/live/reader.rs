@@ -12,10 +12,10 @@ use tokio::time::timeout;
 use super::{
     event::{self, kind},
     large::LargePacket,
-    open::{Known, Opened, classify, open},
+    open::{Known, Opened, Start, classify, open},
     queue::Sender,
     session::Identity,
-    status::Shared,
+    status::{Notice, Shared},
     tracker::Tracker,
 };
 use crate::{
@@ -36,6 +36,45 @@ const HEARTBEATS_MISSED_MAX: u32 = 3;
 /// Until then a server may pass over known transactions, without a word (MariaDB).
 const SEARCH_MAX: Duration = Duration::from_secs(60);
 const READING: &str = "reading the binlog";
+
+/// Tries each address once, from `first` on. A definite error counts only if there is one
+/// everywhere: but what it tells of that server's history is put on record.
+async fn first_of(
+    start: &mut Start<'_>,
+    addresses: &[Address],
+    first: usize,
+    shared: &Shared,
+) -> Result<(usize, Opened), SourceError> {
+    let mut failed: Option<SourceError> = None;
+    for step in 0..addresses.len() {
+        let index = (first + step) % addresses.len();
+        let error = match Box::pin(open(start, &addresses[index])).await {
+            Ok(opened) => return Ok((index, opened)),
+            Err(error) => error,
+        };
+        if addresses.len() > 1 {
+            tracing::warn!(%error, address = %addresses[index], "cannot read from this address");
+            if let SourceError::History { address, what } = &error {
+                let what = what.clone();
+                shared.notice(Notice::History { address: address.clone(), what });
+            }
+        }
+        if failed.as_ref().is_none_or(|old| rank(&error) > rank(old)) {
+            failed = Some(error);
+        }
+    }
+    Err(failed.unwrap_or_else(|| SourceError::Setting { key: "url", what: "no address".into() }))
+}
+
+/// Which of several addresses' errors decides: one that may pass, then one that has a setting.
+fn rank(error: &SourceError) -> u8 {
+    match error {
+        SourceError::Behind { .. } => 3,
+        _ if error.is_transient() => 2,
+        SourceError::Purged { .. } => 1,
+        _ => 0,
+    }
+}
 
 /// Why a dump ended without an error.
 enum Ended {
@@ -80,17 +119,16 @@ impl Reader {
     ) -> Result<Self, SourceError> {
         let mut addresses = vec![config.login.address.clone()];
         addresses.extend(config.failover.iter().cloned());
-        let known = Known { server: config.known_server.clone(), is_running: false };
-        let mut current = 0;
-        let opened = loop {
-            match Box::pin(open(&config, &addresses[current], None, false, &known)).await {
-                Ok(opened) => break opened,
-                Err(error) if error.is_transient() && current + 1 < addresses.len() => {
-                    tracing::warn!(%error, "trying the next address");
-                    current += 1;
-                }
-                Err(error) => return Err(error),
+        let known =
+            Known { server: config.known_server.clone(), place: config.known_place.clone() };
+        let mut start =
+            Start { config: &config, resume: None, known: &known, on_purged: OnPurged::Stop };
+        let (current, opened) = match first_of(&mut start, &addresses, 0, &shared).await {
+            Err(SourceError::Purged { .. }) if config.on_purged == OnPurged::Continue => {
+                start.on_purged = OnPurged::Continue;
+                first_of(&mut start, &addresses, 0, &shared).await?
             }
+            other => other?,
         };
         Ok(Self::over(config, addresses, current, queue, shared, opened))
     }
@@ -143,7 +181,10 @@ impl Reader {
             status.server_version = version.to_owned();
             status.is_mariadb = identity.is_mariadb;
             status.is_encrypted = is_encrypted;
+            // Names of the last connection's server.
+            status.file.clear();
         });
+        self.shared.is_connected.notify_one();
     }
 
     /// Reads until stopped, caught up (`once`), or an error that somebody must mend.
@@ -164,12 +205,20 @@ impl Reader {
                 return;
             }
             self.batch = Batch::default();
-            let from_oldest = matches!(error, SourceError::Purged { .. })
-                && self.config.on_purged == OnPurged::Continue;
-            if !from_oldest && !error.is_transient() {
+            // Another address may have what this one has not any more.
+            let is_elsewhere = match &error {
+                SourceError::Purged { .. } => true,
+                SourceError::History { address, what } if self.addresses.len() > 1 => {
+                    let (address, what) = (address.clone(), what.clone());
+                    self.shared.notice(Notice::History { address, what });
+                    true
+                }
+                _ => false,
+            };
+            if !is_elsewhere && !error.is_transient() {
                 return self.fail(error);
             }
-            while let Err(next) = self.again(&error, from_oldest).await {
+            while let Err(next) = self.again(&error).await {
                 if !next.is_transient() {
                     return self.fail(next);
                 }
@@ -195,7 +244,7 @@ impl Reader {
     }
 
     /// After a pause, one try at each address.
-    async fn again(&mut self, why: &SourceError, from_oldest: bool) -> Result<(), SourceError> {
+    async fn again(&mut self, why: &SourceError) -> Result<(), SourceError> {
         let pause = self.pause;
         self.pause = (pause * 2).min(PAUSE_MAX);
         tracing::warn!(error = %why, pause_ms = pause.as_millis(), "connecting again");
@@ -205,29 +254,33 @@ impl Reader {
             status.last_error = Some(why.to_string());
         });
         tokio::time::sleep(pause).await;
-        let known = Known { server: Some(self.server.clone()), is_running: true };
-        let mut failed: Option<SourceError> = None;
-        for _ in 0..self.addresses.len() {
-            let address = &self.addresses[self.current];
-            let resume = Some(self.tracker.resume());
-            match Box::pin(open(&self.config, address, resume, from_oldest, &known)).await {
-                Ok(opened) => {
-                    self.take_over(opened);
-                    return Ok(());
-                }
-                // Definite counts only if it is so everywhere.
-                Err(error) if failed.as_ref().is_none_or(|old| !old.is_transient()) => {
-                    failed = Some(error);
-                }
-                Err(_) => {}
-            }
-            self.current = (self.current + 1) % self.addresses.len();
+        let known =
+            Known { server: Some(self.server.clone()), place: self.tracker.last_end().cloned() };
+        let resume = Some(self.tracker.resume());
+        let on_purged = OnPurged::Stop;
+        let mut start = Start { config: &self.config, resume, known: &known, on_purged };
+        let mut found = first_of(&mut start, &self.addresses, self.current, &self.shared).await;
+        // Another address may still have what was purged at one, once it is back.
+        let is_over = match &found {
+            Err(SourceError::Purged { .. }) => true,
+            Err(_) => pause >= PAUSE_MAX,
+            Ok(_) => false,
+        };
+        if is_over && self.config.on_purged == OnPurged::Continue {
+            start.on_purged = OnPurged::Continue;
+            found = first_of(&mut start, &self.addresses, self.current, &self.shared).await;
         }
-        failed.map_or(Ok(()), Err)
+        let (current, opened) = found?;
+        self.current = current;
+        self.take_over(opened);
+        Ok(())
     }
 
     fn take_over(&mut self, opened: Opened) {
         let Opened { connection, identity, resume, dump, purged, first } = opened;
+        if identity.name != self.server {
+            self.tracker.change_server();
+        }
         if let (Some(missing), super::tracker::Resume::Gtid(done)) = (&purged, resume) {
             tracing::warn!(missing, "binlogs were purged before they were read");
             self.tracker.set_done(done);
@@ -255,6 +308,16 @@ impl Reader {
             if let Some(packet) = arrived.take() {
                 if self.packet(packet, &mut entered)? {
                     return Ok(Ended::CaughtUp);
+                }
+                if self.shared.is_done_wanted.load(Ordering::Relaxed)
+                    && let Some(done) = self.tracker.done()
+                {
+                    self.shared.is_done_wanted.store(false, Ordering::Relaxed);
+                    self.shared.set_done(&self.server, done.clone());
+                }
+                if let Some(what) = self.shared.take_alarm() {
+                    let address = self.connection.address().to_string();
+                    return Err(SourceError::History { address, what });
                 }
                 let is_full =
                     self.batch.bytes.len() >= BATCH_BYTES || self.batch.items.len() >= BATCH_ITEMS;
@@ -319,10 +382,15 @@ impl Reader {
         self.connection.packets.detach(&mut self.batch.bytes, &mut next.bytes);
         let full = mem::replace(&mut self.batch, next);
         let boundary = self.tracker.boundary();
+        let mut is_first = false;
         self.shared.update(|status| {
+            is_first = status.file.is_empty();
             status.file = boundary.file.to_string();
             status.offset = boundary.offset;
         });
+        if is_first {
+            self.shared.is_connected.notify_one();
+        }
         self.queue.send(full).await
     }
 
@@ -338,6 +406,7 @@ impl Reader {
             Some(0xfe) if bytes < 9 => {
                 self.batch.bytes.truncate(start);
                 return match self.config.once {
+                    true if self.tracker.is_before_start() => Err(self.beyond_end()),
                     true => Ok(true),
                     false => Err(self.lost(io::Error::other("the server ended the dump"))),
                 };
@@ -383,7 +452,13 @@ impl Reader {
     ) -> Result<(), SourceError> {
         let event = &self.batch.bytes[start + 1..];
         let offset = self.tracker.place(header);
+        if let Some((here, original)) = event::commit_times(event, header) {
+            self.shared.committed(here, original);
+        }
         let deliver = match header.kind {
+            kind::HEARTBEAT | kind::HEARTBEAT_V2 if self.tracker.is_before_start() => {
+                return Err(self.beyond_end());
+            }
             kind::HEARTBEAT | kind::HEARTBEAT_V2 => {
                 self.is_settled = true;
                 self.shared.is_caught_up.store(true, Ordering::Relaxed);
@@ -399,7 +474,9 @@ impl Reader {
                 }
                 *entered = true;
                 let name = self.tracker.enter(name, at);
-                self.batch.items.push(Item::File { name, offset: at });
+                // What comes before the start is not delivered.
+                let offset = at.max(self.tracker.starts_at());
+                self.batch.items.push(Item::File { name, offset });
                 false
             }
             // Invented for this connection, or already undone by the server.
@@ -414,6 +491,14 @@ impl Reader {
             }
             _ => self.tracker.event(header, event, offset),
         };
+        if header.kind == kind::FORMAT_DESCRIPTION && !self.tracker.begun(header.timestamp_secs) {
+            return Err(self.broken(
+                "stands in a file that was begun anew since it was read; the server was reset",
+            ));
+        }
+        if self.tracker.is_misplaced() {
+            return Err(self.broken("lies inside an event"));
+        }
         self.after_event(header)?;
         if deliver {
             let range = start + 1..self.batch.bytes.len();
@@ -439,9 +524,13 @@ impl Reader {
     }
 
     fn beyond_end(&self) -> SourceError {
+        self.broken("is beyond the end of its file")
+    }
+
+    fn broken(&self, how: &str) -> SourceError {
         SourceError::History {
             address: self.connection.address().to_string(),
-            what: format!("{} is beyond the end of its file", self.tracker.boundary()),
+            what: format!("{} {how}", self.tracker.boundary()),
         }
     }
 }

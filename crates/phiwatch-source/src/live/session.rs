@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use phiwatch_binlog::{BinlogPosition, GtidSet, GtidState, MariaGtidState};
+use phiwatch_binlog::{BinlogPosition, Gtid, GtidSet, GtidState, MariaGtidState};
 
 use super::{
     open::Known,
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     LiveConfig, SourceError, StartAt,
-    config::{Address, setting},
+    config::setting,
     wire::{Connection, Row},
 };
 
@@ -31,9 +31,11 @@ pub(crate) struct Identity {
     /// MySQL: transactions have GTIDs. MariaDB: always.
     pub(crate) has_gtids: bool,
     /// MySQL `gtid_executed`, MariaDB `gtid_binlog_pos`.
-    executed: String,
+    pub(crate) executed: String,
     /// MySQL `gtid_purged`.
-    purged: String,
+    pub(crate) purged: String,
+    /// MariaDB `gtid_binlog_state`: the last GTID per domain and server.
+    pub(crate) states: Vec<Gtid>,
 }
 
 /// Asks the server who it is.
@@ -54,9 +56,12 @@ pub(crate) async fn identify(
     }
     if is_mariadb {
         let name = text(&row, 2).to_owned();
-        let row = connection.row("SELECT @@global.gtid_binlog_pos").await?;
+        let sql = "SELECT @@global.gtid_binlog_pos, @@global.gtid_binlog_state";
+        let row = connection.row(sql).await?;
         let executed = text(&row, 0).to_owned();
-        return Ok(Identity { is_mariadb, name, has_gtids: true, executed, purged: String::new() });
+        let states = text(&row, 1).split(',').filter_map(|gtid| gtid.parse().ok()).collect();
+        let purged = String::new();
+        return Ok(Identity { is_mariadb, name, has_gtids: true, executed, purged, states });
     }
     let sql = "SELECT @@global.server_uuid, @@global.gtid_mode, @@global.gtid_executed, \
                @@global.gtid_purged";
@@ -67,6 +72,7 @@ pub(crate) async fn identify(
         has_gtids: text(&row, 1) == "ON",
         executed: text(&row, 2).to_owned(),
         purged: text(&row, 3).to_owned(),
+        states: Vec::new(),
     })
 }
 
@@ -79,8 +85,15 @@ pub(crate) async fn resolve(
     connection: &mut Connection,
     identity: &Identity,
     start: &StartAt,
+    known: &Known,
 ) -> Result<Resume, SourceError> {
     Ok(match start {
+        // Its GTIDs are of no use on a server that was set back to none.
+        StartAt::Gtid(GtidState::MySql(_))
+            if !identity.has_gtids && !identity.is_mariadb && known.place.is_some() =>
+        {
+            Resume::Position(known.place.clone().unwrap_or_else(super::open::nowhere))
+        }
         StartAt::Gtid(GtidState::MySql(set)) if identity.is_mariadb && set.is_empty() => {
             Resume::Gtid(GtidState::MariaDb(MariaGtidState::default()))
         }
@@ -137,51 +150,6 @@ async fn latest(connection: &mut Connection) -> Result<BinlogPosition, SourceErr
     Ok(BinlogPosition { file: Arc::from(text(&row, 0)), offset })
 }
 
-/// Whether the server has what comes after `resume`; the purged part if it has not.
-pub(crate) fn check(
-    identity: &Identity,
-    address: &Address,
-    resume: &Resume,
-    known: &Known,
-) -> Result<Option<GtidSet>, SourceError> {
-    let same =
-        known.server.as_ref().is_none_or(|server| server.eq_ignore_ascii_case(&identity.name));
-    let history = |what: String| SourceError::History { address: address.to_string(), what };
-    match resume {
-        Resume::Position(position) if !same => Err(history(format!(
-            "{position} belongs to server {}, this is {}",
-            known.server.as_deref().unwrap_or_default(),
-            identity.name
-        ))),
-        Resume::Gtid(GtidState::MySql(ours)) => {
-            let unreadable = |_| SourceError::Protocol {
-                address: address.to_string(),
-                what: "a GTID set that cannot be read",
-            };
-            let executed: GtidSet = identity.executed.parse().map_err(unreadable)?;
-            let purged: GtidSet = identity.purged.parse().map_err(unreadable)?;
-            let ahead = ours.subtract(&executed);
-            if !ahead.is_empty() {
-                // A replica that was promoted late may still be applying: another try may do.
-                if known.is_running && !same {
-                    let cause = std::io::Error::other(format!("the server still lacks {ahead}"));
-                    return Err(SourceError::Connect { address: address.to_string(), cause });
-                }
-                let was = if same { "reset or restored" } else { "replaced" };
-                return Err(history(format!(
-                    "it lacks {ahead}, which was read before; it was {was}"
-                )));
-            }
-            if !same {
-                tracing::warn!(server = identity.name, %address, "reading from another server now");
-            }
-            let missing = purged.subtract(ours);
-            Ok((!missing.is_empty()).then_some(missing))
-        }
-        Resume::Position(_) | Resume::Gtid(GtidState::MariaDb(_)) => Ok(None),
-    }
-}
-
 /// Prepares the session, registers as a replica and asks for the dump.
 pub(crate) async fn request(
     connection: &mut Connection,
@@ -201,11 +169,13 @@ pub(crate) async fn request(
             (dump_position(flags, config.server_id, "", 4), Dump::default())
         }
         Resume::Position(BinlogPosition { file, offset }) => {
-            let adopt_list = identity.has_gtids && *offset == 4;
-            // The request has 32 bits for the offset: read from the head and pass over.
+            let adopt_list = identity.has_gtids;
+            // From the head, and passing over: where transactions have GTIDs, those before the
+            // offset must be known to go on by GTID, here or elsewhere; and the request has only
+            // 32 bits for an offset.
             let (wire, skip_until) = match u32::try_from(*offset) {
-                Ok(wire) => (wire, 0),
-                Err(_) => (4, *offset),
+                Ok(wire) if wire <= 4 || !identity.has_gtids => (wire, 0),
+                _ => (4, *offset),
             };
             let dump = Dump { skip_until, adopt_list, filter_known: false };
             (dump_position(flags, config.server_id, file, wire), dump)
@@ -223,19 +193,32 @@ async fn prepare(
 ) -> Result<(), SourceError> {
     let heartbeat = config.heartbeat.as_nanos();
     let uuid = replica_uuid(config.server_id);
-    let (checksum, log) = ("@@global.binlog_checksum", "@master");
+    ask_for_checksums(connection, identity.is_mariadb).await?;
     let mut sql = format!(
-        "SET {log}_binlog_checksum = {checksum}, @source_binlog_checksum = {checksum}, \
-         {log}_heartbeat_period = {heartbeat}, @source_heartbeat_period = {heartbeat}, \
+        "SET @master_heartbeat_period = {heartbeat}, @source_heartbeat_period = {heartbeat}, \
          @slave_uuid = '{uuid}', @replica_uuid = '{uuid}', \
          SESSION net_write_timeout = {NET_WRITE_TIMEOUT_SECS}"
     );
     if identity.is_mariadb {
-        // 4: the server may send GTID events as they are.
-        sql += ", @mariadb_slave_capability = 4, @slave_gtid_ignore_duplicates = 0";
+        sql += ", @slave_gtid_ignore_duplicates = 0";
         if let Resume::Gtid(state) = resume {
             sql += &format!(", @slave_connect_state = '{state}', @slave_gtid_strict_mode = 1");
         }
+    }
+    connection.run(&sql).await
+}
+
+/// Without it a server with checksums refuses the dump.
+pub(crate) async fn ask_for_checksums(
+    connection: &mut Connection,
+    is_mariadb: bool,
+) -> Result<(), SourceError> {
+    let checksum = "@@global.binlog_checksum";
+    let mut sql =
+        format!("SET @master_binlog_checksum = {checksum}, @source_binlog_checksum = {checksum}");
+    if is_mariadb {
+        // 4: the server may send GTID events as they are.
+        sql += ", @mariadb_slave_capability = 4";
     }
     connection.run(&sql).await
 }
@@ -258,7 +241,7 @@ async fn register(connection: &mut Connection, config: &LiveConfig) -> Result<()
     connection.expect_ok(doing).await
 }
 
-fn dump_position(flags: u16, server_id: u32, file: &str, offset: u32) -> Vec<u8> {
+pub(crate) fn dump_position(flags: u16, server_id: u32, file: &str, offset: u32) -> Vec<u8> {
     let mut bytes = vec![COM_BINLOG_DUMP];
     bytes.extend(offset.to_le_bytes());
     bytes.extend(flags.to_le_bytes());

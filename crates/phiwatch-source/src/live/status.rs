@@ -1,11 +1,17 @@
 //! How a live source does, for metrics and health; and the way to stop it.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
 };
 
-use tokio::task::AbortHandle;
+use phiwatch_binlog::GtidState;
+use tokio::{sync::Notify, task::AbortHandle};
+
+use super::margin::PurgeMargin;
 
 /// A look at a live source.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,16 +40,161 @@ pub struct LiveStatus {
     pub offset: u64,
     /// Why the last connection broke.
     pub last_error: Option<String>,
+    /// Time until the server may purge the file that reading, or a restart ([`LiveHandle::keep`]),
+    /// goes on with; None before the first look.
+    pub purge_margin: Option<PurgeMargin>,
+    /// How far the server itself lags behind the one that it replicates from: zero if it is no
+    /// replica, None if that cannot be told. A replica whose threads are stopped lags since the
+    /// commit of the last transaction that it sent.
+    pub source_lag: Option<Duration>,
+}
+
+/// Something that somebody should know although reading goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// One of the addresses has not the history that was read: reset, restored or replaced.
+    History {
+        /// `host:port`.
+        address: String,
+        /// What does not fit.
+        what: String,
+    },
+    /// What a restart would need may be purged soon.
+    PurgeNear {
+        /// `host:port`.
+        address: String,
+        /// The binlog file.
+        file: String,
+        /// In so long.
+        margin: Duration,
+    },
+}
+
+/// What a server says of its own lag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum ReplicaLag {
+    /// Not allowed to see it.
+    #[default]
+    Unknown,
+    /// So far; zero also if it is no replica.
+    Behind(Duration),
+    /// A thread of its does not run.
+    Stopped,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     pub(crate) received_bytes: AtomicU64,
     pub(crate) is_caught_up: AtomicBool,
+    /// A connection was made, or its first file named.
+    pub(crate) is_connected: Notify,
+    /// The second connection asks for [`Looked::done`].
+    pub(crate) is_done_wanted: AtomicBool,
+    /// [`Self::take_alarm`] has something.
+    pub(crate) is_alarmed: AtomicBool,
+    /// Original commit time of the last transaction received, µs since 1970; 0 = none.
+    pub(crate) committed_us: AtomicU64,
+    /// From that commit to the one on the server that is read, µs.
+    pub(crate) behind_us: AtomicU64,
     rest: Mutex<LiveStatus>,
+    looked: Mutex<Looked>,
+    notices: Mutex<Vec<Notice>>,
 }
 
+/// What the second connection found, and what it must know.
+#[derive(Debug, Default)]
+struct Looked {
+    alarm: Option<String>,
+    replica_lag: ReplicaLag,
+    /// Server, and what was read from it some time before the next look.
+    done: Option<(String, GtidState)>,
+    /// Server and file that a restart would go on with.
+    kept: Option<(String, String)>,
+}
+
+/// Notices that nobody takes are not kept without end.
+const NOTICES_MAX: usize = 100;
+
 impl Shared {
+    /// The same again says nothing new as long as nobody took it.
+    pub(crate) fn notice(&self, notice: Notice) {
+        let mut notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        if notices.len() < NOTICES_MAX && !notices.contains(&notice) {
+            notices.push(notice);
+        }
+    }
+
+    fn looked(&self) -> MutexGuard<'_, Looked> {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_alarm(&self, what: String) {
+        self.looked().alarm = Some(what);
+    }
+
+    /// Why what is read now is not what was read before.
+    pub(crate) fn take_alarm(&self) -> Option<String> {
+        if !self.is_alarmed.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        self.looked().alarm.take()
+    }
+
+    /// A transaction begins: when it was committed on the server that is read, and when on the
+    /// one where it was made, µs since 1970. Where only the latter is known, a transaction that
+    /// nothing else was waiting for has come as late as its server lags.
+    pub(crate) fn committed(&self, here: u64, original: u64) {
+        let mut behind = here.saturating_sub(original);
+        if here == original && self.is_caught_up.load(Ordering::Relaxed) {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            behind = u64::try_from(now.as_micros()).unwrap_or(u64::MAX).saturating_sub(original);
+        }
+        self.committed_us.store(original, Ordering::Relaxed);
+        self.behind_us.store(behind, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_done(&self, server: &str, done: GtidState) {
+        self.looked().done = Some((server.to_owned(), done));
+    }
+
+    /// A server and what was read from it before the call.
+    pub(crate) fn take_done(&self) -> Option<(String, GtidState)> {
+        let done = self.looked().done.take();
+        self.is_done_wanted.store(true, Ordering::Relaxed);
+        done
+    }
+
+    pub(crate) fn set_replica_lag(&self, lag: ReplicaLag) {
+        self.looked().replica_lag = lag;
+    }
+
+    pub(crate) fn set_purge_margin(&self, margin: PurgeMargin) {
+        self.update(|status| status.purge_margin = Some(margin));
+    }
+
+    /// The file that a restart would go on with, if it is one of the current server.
+    pub(crate) fn kept_file(&self) -> Option<String> {
+        let mut server = String::new();
+        self.update(|status| server.clone_from(&status.server_name));
+        let looked = self.looked();
+        looked.kept.as_ref().filter(|(of, _)| *of == server).map(|(_, file)| file.clone())
+    }
+
+    fn source_lag(&self) -> Option<Duration> {
+        let micros = |counter: &AtomicU64| match counter.load(Ordering::Relaxed) {
+            0 => None,
+            micros => Some(Duration::from_micros(micros)),
+        };
+        match self.looked().replica_lag {
+            ReplicaLag::Behind(lag) => Some(lag),
+            ReplicaLag::Stopped => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?;
+                Some(now.saturating_sub(micros(&self.committed_us)?))
+            }
+            ReplicaLag::Unknown => micros(&self.behind_us),
+        }
+    }
+
     pub(crate) fn update(&self, change: impl FnOnce(&mut LiveStatus)) {
         change(&mut self.rest.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -66,6 +217,21 @@ impl LiveHandle {
         self.reader.abort();
     }
 
+    /// A restart would go on with this file of the current server (a checkpoint's): how long it
+    /// stays is what [`LiveStatus::purge_margin`] tells. Without this it is the file being read.
+    pub fn keep(&self, file: &str) {
+        let mut server = String::new();
+        self.shared.update(|status| server.clone_from(&status.server_name));
+        self.shared.looked().kept = Some((server, file.to_owned()));
+    }
+
+    /// What somebody should know, since the last call.
+    #[must_use]
+    pub fn take_notices(&self) -> Vec<Notice> {
+        let mut notices = self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *notices)
+    }
+
     /// A copy of the current state.
     #[must_use]
     pub fn status(&self) -> LiveStatus {
@@ -73,6 +239,7 @@ impl LiveHandle {
         self.shared.update(|rest| status.clone_from(rest));
         status.received_bytes = self.shared.received_bytes.load(Ordering::Relaxed);
         status.is_caught_up = self.shared.is_caught_up.load(Ordering::Relaxed);
+        status.source_lag = self.shared.source_lag();
         status
     }
 }

@@ -7,7 +7,7 @@
 //! - A GTID counts as done only when its transaction's last event was delivered.
 //! - `boundary` is never inside a transaction: table maps and rows stay together.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use phiwatch_binlog::{
     BinlogPosition, Gtid, GtidState, MariaGtidState,
@@ -23,6 +23,15 @@ pub(crate) enum Resume {
     Gtid(GtidState),
     /// At an event border.
     Position(BinlogPosition),
+}
+
+impl fmt::Display for Resume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gtid(state) => state.fmt(f),
+            Self::Position(position) => position.fmt(f),
+        }
+    }
 }
 
 /// What a connection's dump needs from the tracker.
@@ -71,6 +80,12 @@ pub(crate) struct Tracker {
     announced: Option<GtidState>,
     /// A transaction had no room in `done`.
     is_full: bool,
+    /// End of the last transaction that this server delivered whole.
+    last_end: Option<BinlogPosition>,
+    /// The start lies inside an event.
+    is_misplaced: bool,
+    /// The file and when it was begun, by its format description.
+    begun: Option<(Arc<str>, u32)>,
 }
 
 impl Tracker {
@@ -96,6 +111,9 @@ impl Tracker {
             skip_until: 0,
             announced,
             is_full: false,
+            last_end: None,
+            is_misplaced: false,
+            begun: None,
         }
     }
 
@@ -113,13 +131,45 @@ impl Tracker {
     /// Where the next connection goes on.
     pub(crate) fn resume(&self) -> Resume {
         match &self.done {
-            Some(done) => Resume::Gtid(done.clone()),
-            None => Resume::Position(self.boundary.clone()),
+            Some(done) if self.skip_until == 0 => Resume::Gtid(done.clone()),
+            _ => Resume::Position(self.boundary.clone()),
         }
     }
 
     pub(crate) fn boundary(&self) -> &BinlogPosition {
         &self.boundary
+    }
+
+    /// End of the last transaction that was delivered whole from the current server, where it is
+    /// in one of its files.
+    pub(crate) fn last_end(&self) -> Option<&BinlogPosition> {
+        self.last_end.as_ref()
+    }
+
+    /// Transactions delivered whole, and those before the start, once they are known.
+    pub(crate) fn done(&self) -> Option<&GtidState> {
+        self.done.as_ref().filter(|_| self.skip_until == 0)
+    }
+
+    /// Another server: places in the last one's files mean nothing there.
+    pub(crate) fn change_server(&mut self) {
+        self.last_end = None;
+        self.begun = None;
+    }
+
+    /// The start lies inside an event.
+    pub(crate) fn is_misplaced(&self) -> bool {
+        self.is_misplaced
+    }
+
+    /// Notes when the current file was begun; false if it was begun at another time before, so
+    /// that it is another file of the same name.
+    pub(crate) fn begun(&mut self, secs: u32) -> bool {
+        let is_other = matches!(
+            &self.begun, Some((file, known)) if *file == self.file && *known != secs
+        );
+        self.begun = Some((self.file.clone(), secs));
+        !is_other
     }
 
     /// Counts purged transactions as done.
@@ -143,6 +193,11 @@ impl Tracker {
         self.skip_until > 0
     }
 
+    /// Events of the current file before this offset are not delivered; 0 = all are.
+    pub(crate) fn starts_at(&self) -> u64 {
+        self.skip_until
+    }
+
     /// A file begins or goes on at `offset`.
     pub(crate) fn enter(&mut self, name: &str, offset: u64) -> Arc<str> {
         if *self.file != *name {
@@ -154,9 +209,7 @@ impl Tracker {
         if offset >= self.skip_until {
             self.skip_until = 0;
         }
-        if self.skip_until == 0 {
-            self.mark(offset);
-        }
+        self.mark(offset);
         self.file.clone()
     }
 
@@ -191,12 +244,10 @@ impl Tracker {
         }
         let end = at.saturating_add(header.event_bytes.into());
         self.offset = end;
-        if self.skip_until > 0 {
-            if at < self.skip_until {
-                return header.kind == kind::FORMAT_DESCRIPTION;
-            }
-            self.skip_until = 0;
+        if self.skip_until > 0 && at >= self.skip_until {
+            self.reach_start();
         }
+        let is_before_start = self.skip_until > 0;
         if header.kind == kind::MARIA_GTID_LIST && self.adopt_list {
             self.adopt(event);
         }
@@ -210,7 +261,10 @@ impl Tracker {
         if begins {
             self.begin(header, event);
         }
-        let deliver = !self.skipping;
+        let deliver = match is_before_start {
+            true => header.kind == kind::FORMAT_DESCRIPTION,
+            false => !self.skipping,
+        };
         let ends = match header.kind {
             _ if begins => false,
             kind::XID | kind::XA_PREPARE | kind::TRANSACTION_PAYLOAD | kind::INCIDENT => true,
@@ -221,7 +275,17 @@ impl Tracker {
         if ends {
             self.finish(end);
         }
+        if is_before_start && end >= self.skip_until {
+            self.is_misplaced = end > self.skip_until;
+            self.reach_start();
+        }
         deliver
+    }
+
+    /// All that comes before the start was passed over, and its transactions are known.
+    fn reach_start(&mut self) {
+        self.skip_until = 0;
+        self.announced.clone_from(&self.done);
     }
 
     fn adopt(&mut self, event: &[u8]) {
@@ -234,8 +298,14 @@ impl Tracker {
                 ahead.iter().for_each(|gtid| state.update(gtid));
             }
             self.done = Some(GtidState::MariaDb(state));
-            self.announced.clone_from(&self.done);
+            self.announce();
             self.adopt_list = false;
+        }
+    }
+
+    fn announce(&mut self) {
+        if self.skip_until == 0 {
+            self.announced.clone_from(&self.done);
         }
     }
 
@@ -246,7 +316,7 @@ impl Tracker {
                 _ => before,
             };
             self.done = Some(GtidState::MySql(ours));
-            self.announced.clone_from(&self.done);
+            self.announce();
             self.adopt_list = false;
         }
     }
@@ -277,9 +347,9 @@ impl Tracker {
     }
 
     fn finish(&mut self, end: u64) {
-        if let (Some(gtid), Some(done), false) =
-            (self.pending.take(), &mut self.done, self.skipping)
-        {
+        let gtid = self.pending.take();
+        let is_transaction = gtid.is_some() || self.group != Group::Outside;
+        if let (Some(gtid), Some(done), false) = (gtid, &mut self.done, self.skipping) {
             if done.has_room(&gtid) {
                 done.insert(&gtid);
             } else {
@@ -287,11 +357,17 @@ impl Tracker {
             }
         }
         self.group = Group::Outside;
-        self.skipping = false;
         self.mark(end);
+        if is_transaction && !self.skipping && self.skip_until == 0 {
+            self.last_end = Some(self.boundary.clone());
+        }
+        self.skipping = false;
     }
 
     fn mark(&mut self, offset: u64) {
+        if self.skip_until > 0 {
+            return;
+        }
         self.boundary = BinlogPosition { file: self.file.clone(), offset };
     }
 }

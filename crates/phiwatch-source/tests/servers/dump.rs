@@ -221,7 +221,7 @@ async fn event_beyond_16_mib_arrives_whole_or_in_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn second_reader_with_our_id_ends_the_first() {
+async fn field_28_second_reader_with_our_id_ends_the_first() {
     for kind in BOTH {
         let _admin = Admin::new(kind, "twice").await;
         let mut first =

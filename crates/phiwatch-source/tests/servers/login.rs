@@ -30,7 +30,7 @@ async fn stream(kind: Kind, user: &str, mode: TlsMode) -> Result<bool, SourceErr
 
 /// The first login of an account needs the password itself, later ones its hash.
 #[tokio::test(flavor = "multi_thread")]
-async fn caching_sha2_cold_and_warm_with_and_without_tls() {
+async fn field_33_caching_sha2_cold_and_warm_with_and_without_tls() {
     let mut admin = Admin::new(Kind::MySql, "sha2").await;
     for (mode, encrypted) in [(TlsMode::Off, false), (TlsMode::Preferred, true)] {
         let how = "IDENTIFIED WITH caching_sha2_password BY 'phi_cold'";

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod dump;
+mod failover;
 mod login;
 mod purge;
 mod questions;
+mod reset;
 mod support;
+mod watch;

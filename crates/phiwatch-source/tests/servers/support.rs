@@ -2,11 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use phiwatch_binlog::{Gtid, GtidState};
 use phiwatch_source::{
     Address, Batch, Item, LiveConfig, LiveSource, Login, Server, Source, SourceError, StartAt, Tls,
     TlsMode,
 };
+use phiwatch_testkit::own::OwnServer;
 use tokio::sync::{Mutex, MutexGuard};
+
+/// Waits for the other tests of this program: servers of one's own have fixed ports.
+pub(crate) async fn alone() -> MutexGuard<'static, ()> {
+    ONE.lock().await
+}
 
 /// One test at a time: purging and rotating concern all readers of a server.
 static ONE: Mutex<()> = Mutex::const_new(());
@@ -23,6 +30,13 @@ pub(crate) enum Kind {
 pub(crate) const BOTH: [Kind; 2] = [Kind::MySql, Kind::MariaDb];
 
 impl Kind {
+    pub(crate) fn program(self) -> phiwatch_testkit::Server {
+        match self {
+            Self::MySql => phiwatch_testkit::Server::MySql,
+            Self::MariaDb => phiwatch_testkit::Server::MariaDb,
+        }
+    }
+
     pub(crate) fn address(self) -> Address {
         let (variable, default) = match self {
             Self::MySql => ("PHIWATCH_TEST_MYSQL", "127.0.0.1:33097"),
@@ -30,6 +44,36 @@ impl Kind {
         };
         std::env::var(variable).unwrap_or_else(|_| default.to_owned()).parse().unwrap()
     }
+}
+
+/// A replica's settings for a server of the test's own.
+pub(crate) fn config_at(server: &OwnServer, server_id: u32, start: StartAt) -> LiveConfig {
+    let mut config = config(Kind::MySql, server_id, start);
+    config.login.address = server.address().parse().unwrap();
+    config.watch_every = Duration::from_secs(1);
+    config
+}
+
+/// An administrator's connection to a server of the test's own.
+pub(crate) async fn admin_at(address: &str) -> Result<Server, SourceError> {
+    let mut login = login(Kind::MySql, "phi_admin", TlsMode::Preferred);
+    login.address = address.parse().unwrap();
+    Server::connect(&login).await
+}
+
+/// A table for markers; not replicated from anywhere yet.
+pub(crate) fn make_table(server: &OwnServer) {
+    server.execute("CREATE DATABASE t; CREATE TABLE t.m (id INT PRIMARY KEY, mark VARCHAR(40))");
+}
+
+/// Commits markers from `from` to before `to`, each its own transaction.
+pub(crate) async fn mark(address: &str, from: u32, to: u32) {
+    let mut server = admin_at(address).await.unwrap();
+    for number in from..to {
+        let sql = format!("INSERT INTO t.m VALUES ({number}, 'mark-{number:06}')");
+        server.query_rows(&sql).await.unwrap();
+    }
+    server.close().await;
 }
 
 pub(crate) fn login(kind: Kind, user: &str, mode: TlsMode) -> Login {
@@ -154,6 +198,9 @@ pub(crate) struct Seen {
     open: Vec<u32>,
     pub(crate) files: Vec<(String, u64)>,
     pub(crate) purged: Vec<String>,
+    /// Transactions that are done, as a checkpoint would hold them.
+    pub(crate) done: Option<GtidState>,
+    pending: Option<Gtid>,
     pub(crate) damage: Vec<u64>,
     pub(crate) caught_up: usize,
     pub(crate) largest: usize,
@@ -178,7 +225,14 @@ impl Seen {
                     match event[4] {
                         // Inserts of either server.
                         30 | 23 => self.open.extend(markers(event)),
-                        16 => self.numbers.append(&mut self.open),
+                        33 | 162 => self.pending = gtid(event),
+                        16 => {
+                            self.numbers.append(&mut self.open);
+                            if let (Some(done), Some(gtid)) = (&mut self.done, self.pending.take())
+                            {
+                                done.insert(&gtid);
+                            }
+                        }
                         _ => {}
                     }
                 }
@@ -189,11 +243,23 @@ impl Seen {
                 }
                 Item::Damage { bytes, .. } => self.damage.push(*bytes),
                 Item::Purged { missing } => self.purged.push(missing.clone()),
-                Item::Server { .. } | Item::Executed { .. } => {}
+                Item::Server { .. } => {}
+                Item::Executed { done } => self.done = Some(done.clone()),
                 Item::CaughtUp => self.caught_up += 1,
             }
         }
     }
+}
+
+/// The transaction that an untagged MySQL or a MariaDB GTID event begins.
+fn gtid(event: &[u8]) -> Option<Gtid> {
+    let number = |at: usize| Some(u64::from_le_bytes(*event.get(at..)?.first_chunk()?));
+    let word = |at: usize| Some(u32::from_le_bytes(*event.get(at..)?.first_chunk()?));
+    if event[4] == 33 {
+        let uuid = *event.get(20..)?.first_chunk()?;
+        return Some(Gtid::MySql { uuid, tag: String::new(), number: number(36)? });
+    }
+    Some(Gtid::MariaDb { domain: word(27)?, server_id: word(5)?, sequence: number(19)? })
 }
 
 fn markers(event: &[u8]) -> Vec<u32> {

@@ -26,8 +26,9 @@ use crate::{
     delivery::Delivery,
     http, live,
     metrics::Metrics,
+    notices,
     output::Output,
-    pipeline::Pipeline,
+    pipeline::{Pipeline, Produced},
     setup, sinks,
     store::{self, Store},
 };
@@ -35,6 +36,8 @@ use crate::{
 /// Time and bytes between checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 const CHECKPOINT_BYTES: u64 = 32 << 20;
+/// Time between two looks at the source for the metrics.
+const SHOW_EVERY: Duration = Duration::from_secs(1);
 /// How long a stop waits for the sinks; what they have not taken by then waits in the store.
 const GRACE: Duration = Duration::from_secs(3);
 /// The same for `--once`, which is meant to deliver.
@@ -54,8 +57,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let _lock = store::lock_directory(dir)?;
     let store = Store::open(dir)?;
     let checkpoint = store.checkpoint()?;
-    let mut pipeline =
-        setup::pipeline(&config, &setup::token_key(&config, dir)?, checkpoint.as_ref())?;
+    let pipeline = setup::pipeline(&config, &setup::token_key(&config, dir)?, checkpoint.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -73,16 +75,22 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let signals = Signals { stopping: stopping.clone() };
     let handle = signals.listen(&runtime)?;
     let is_first = checkpoint.is_none();
-    let Some(source) = live::connect(&runtime, &config, checkpoint.as_ref(), args.once, &stopping)?
-    else {
-        return Ok(ExitCode::SUCCESS);
-    };
-    handle.send_replace(Some(source.handle()));
-    live::prepare(&runtime, &config, &mut pipeline, is_first)?;
-    let output =
-        Output { store, context: phiwatch_sink::wire::WireContext::default(), metrics, bell };
-    let mut follow = Follow { pipeline, output, stopping, is_once: args.once, gaps: 0 };
-    let outcome = follow.follow(source);
+    let context = phiwatch_sink::wire::WireContext::default();
+    let output = Output { store, context, metrics: metrics.clone(), bell };
+    let connected =
+        live::connect(&runtime, &config, checkpoint.as_ref(), args.once, &stopping).transpose();
+    let Some(connected) = connected else { return Ok(ExitCode::SUCCESS) };
+    let server = checkpoint.map(|checkpoint| checkpoint.server).unwrap_or_default();
+    let mut follow = Follow { pipeline, output, stopping, is_once: args.once, gaps: 0, server };
+    let outcome = connected.and_then(|source| {
+        handle.send_replace(Some(source.handle()));
+        runtime.spawn(watch_source(source.handle(), metrics));
+        live::prepare(&runtime, &config, &mut follow.pipeline, is_first)?;
+        follow.follow(source)
+    });
+    if let Err(error) = &outcome {
+        follow.ended(error)?;
+    }
     let written = follow.end();
     stop.send_replace(true);
     for delivery in deliveries {
@@ -93,6 +101,19 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     outcome?;
     written?;
     Ok(if args.once && follow.gaps > 0 { ExitCode::from(GAP) } else { ExitCode::SUCCESS })
+}
+
+/// Shows how the source does also while its consumer waits.
+async fn watch_source(handle: LiveHandle, metrics: Arc<Metrics>) {
+    loop {
+        show(&handle, &metrics);
+        tokio::time::sleep(SHOW_EVERY).await;
+    }
+}
+
+fn show(handle: &LiveHandle, metrics: &Metrics) {
+    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
+    metrics.observe_source(&handle.status(), now.unwrap_or_default().as_secs_f64());
 }
 
 /// SIGTERM and SIGINT stop the source; what it has handed out is still examined.
@@ -192,6 +213,8 @@ struct Follow {
     stopping: Arc<AtomicBool>,
     is_once: bool,
     gaps: u64,
+    /// The server that was read last.
+    server: String,
 }
 
 impl Follow {
@@ -199,7 +222,7 @@ impl Follow {
         let handle = source.handle();
         let mut due = Instant::now() + CHECKPOINT_EVERY;
         let mut due_bytes = CHECKPOINT_BYTES;
-        self.show(&handle);
+        self.show(&handle)?;
         let mut is_first = true;
         loop {
             let batch = match source.next_batch() {
@@ -222,8 +245,8 @@ impl Follow {
                 self.pipeline.checkpoint_now();
                 is_first = false;
             }
-            let is_caught_up = self.write()?;
-            self.show(&handle);
+            let is_caught_up = self.write(Some(&handle))?;
+            self.show(&handle)?;
             if is_caught_up {
                 self.output.metrics.set_caught_up();
                 if self.is_once {
@@ -234,8 +257,9 @@ impl Follow {
     }
 
     /// Stores what came out; tells whether the source has caught up.
-    fn write(&mut self) -> anyhow::Result<bool> {
+    fn write(&mut self, handle: Option<&LiveHandle>) -> anyhow::Result<bool> {
         let produced = self.pipeline.take();
+        let kept = produced.checkpoint.as_ref().map(|checkpoint| checkpoint.file.clone());
         self.gaps += produced.gaps.len() as u64;
         for gap in &produced.gaps {
             tracing::warn!(
@@ -246,22 +270,39 @@ impl Follow {
                 "coverage gap"
             );
         }
-        let stopping = self.stopping.clone();
-        self.output.write(&produced, &move || stopping.load(Ordering::Relaxed))?;
+        self.store(&produced)?;
+        if let (Some(file), Some(handle)) = (kept, handle) {
+            handle.keep(&file);
+        }
         self.output.metrics.observe(&self.pipeline);
         Ok(produced.caught_up)
     }
 
-    fn show(&self, handle: &LiveHandle) {
-        let status = handle.status();
-        self.output.metrics.set_connected(status.is_connected);
-        self.output.metrics.set_reconnects(status.reconnects);
+    /// What is to be known beside the stream.
+    fn show(&mut self, handle: &LiveHandle) -> anyhow::Result<()> {
+        show(handle, &self.output.metrics);
+        let alerts: Vec<_> = handle.take_notices().iter().map(notices::of_notice).collect();
+        self.server = handle.status().server_name;
+        self.store(&Produced { alerts, ..Produced::default() })
+    }
+
+    /// Reading ended with an error: what it means for the coverage is told and on record.
+    fn ended(&mut self, error: &anyhow::Error) -> anyhow::Result<()> {
+        match notices::of_end(error, &self.server) {
+            Some(produced) => self.store(&produced),
+            None => Ok(()),
+        }
+    }
+
+    fn store(&mut self, produced: &Produced) -> anyhow::Result<()> {
+        let stopping = self.stopping.clone();
+        Ok(self.output.write(produced, &move || stopping.load(Ordering::Relaxed))?)
     }
 
     /// The last checkpoint. Within a transaction there is none: the previous one stands.
     fn end(&mut self) -> anyhow::Result<()> {
         self.pipeline.checkpoint_now();
-        self.write()?;
+        self.write(None)?;
         let totals = self.pipeline.totals();
         say(&format!(
             "examined {} transactions, {} row changes of watched tables, {} gaps",
