@@ -28,9 +28,18 @@ enum Field {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    Small { field: Field, bytes: usize },
-    Copy { left: u64 },
-    LeaveOut { left: u64 },
+    Small {
+        field: Field,
+        bytes: usize,
+    },
+    Copy {
+        left: u64,
+    },
+    LeaveOut {
+        left: u64,
+    },
+    /// Rows of no column, of which there can be none.
+    NoRows,
 }
 
 /// The walk.
@@ -132,6 +141,7 @@ impl Walker {
                         self.next_value()?;
                     }
                 }
+                State::NoRows => return Err(Malformed::Unsupported("rows without a column")),
                 State::LeaveOut { left } => {
                     let (head, tail) = cut(bytes, usize::try_from(left).unwrap_or(usize::MAX));
                     bytes = tail;
@@ -171,12 +181,32 @@ impl Walker {
     }
 
     fn start_nulls(&mut self) -> Result<(), Malformed> {
-        let columns = self.mapped.walk.steps.len();
-        let count = (0..columns).filter(|index| bit_lsb(self.bitmap(), *index)).count();
+        let count = self.columns(self.bitmap());
         if count == 0 {
-            return Err(Malformed::Unsupported("rows without a column"));
+            return self.empty_image();
         }
         self.state = State::Small { field: Field::Nulls, bytes: count.div_ceil(8) };
+        Ok(())
+    }
+
+    fn columns(&self, bitmap: &[u8]) -> usize {
+        let columns = self.mapped.walk.steps.len();
+        (0..columns).filter(|index| bit_lsb(bitmap, *index)).count()
+    }
+
+    /// One of an UPDATE's images may have no column; a row without any would never end.
+    fn empty_image(&mut self) -> Result<(), Malformed> {
+        let other = if self.is_after { &self.images.first } else { &self.images.second };
+        if !self.images.is_update || self.columns(other) == 0 {
+            self.state = State::NoRows;
+            return Ok(());
+        }
+        let (was_after, was_row_start) = (self.is_after, self.is_row_start);
+        self.nulls.clear();
+        self.next_value()?;
+        if !was_after {
+            self.is_row_start = was_row_start;
+        }
         Ok(())
     }
 
@@ -187,12 +217,13 @@ impl Walker {
             Field::Options => {
                 self.keep(&small)?;
                 match small.as_slice() {
-                    [options] if options & 1 == 1 => {
+                    [0] => self.start_nulls(),
+                    [1] => {
                         let bytes = self.mapped.walk.json_columns.div_ceil(8);
                         self.state = State::Small { field: Field::Diffs, bytes };
                         if bytes == 0 { self.start_nulls() } else { Ok(()) }
                     }
-                    _ => self.start_nulls(),
+                    _ => Err(Malformed::Unsupported("row value options")),
                 }
             }
             Field::Diffs => {

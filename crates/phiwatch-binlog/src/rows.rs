@@ -397,6 +397,10 @@ impl<'a> Rows<'a> {
         before: &mut [Cell<'a>],
         after: &mut [Cell<'a>],
     ) -> Result<(), Malformed> {
+        // Such a row takes no room: there would be no end of them.
+        if self.first.count == 0 && self.second.count == 0 {
+            return Err(Malformed::Unsupported("rows without a column"));
+        }
         let left = self.reader.left();
         match self.kind.op {
             Op::Create => walk.image(&mut self.reader, &self.first, None, after)?,
@@ -415,8 +419,13 @@ impl<'a> Rows<'a> {
 
     /// Partial updates: which JSON columns of the table come as diffs.
     fn diffs(&mut self, walk: &Walk) -> Result<Option<&'a [u8]>, Malformed> {
-        if !self.kind.is_partial || self.reader.lenenc("row value options")? & 1 == 0 {
+        if !self.kind.is_partial {
             return Ok(None);
+        }
+        match self.reader.lenenc("row value options")? {
+            0 => return Ok(None),
+            1 => {}
+            _ => return Err(Malformed::Unsupported("row value options")),
         }
         self.reader.take(walk.json_columns.div_ceil(8), "partial JSON columns").map(Some)
     }

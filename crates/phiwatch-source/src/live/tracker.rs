@@ -216,7 +216,8 @@ impl Tracker {
     /// Where an event stands that has this header.
     pub(crate) fn place(&self, header: &Header) -> u64 {
         match header.kind {
-            kind::FORMAT_DESCRIPTION => 4,
+            // At a file's head, also where it is sent before a start in the middle.
+            kind::FORMAT_DESCRIPTION if self.offset <= 4 || !header.advances() => 4,
             _ => offset_in_dump(header, self.offset),
         }
     }
@@ -572,6 +573,20 @@ mod tests {
         }
         assert!(dump.query("BEGIN") && dump.event(kind::XID, &[0; 8]));
         dump.check("", dump.at);
+    }
+
+    #[test]
+    fn format_description_in_mid_file_does_not_lead_back() {
+        let mut dump = mysql();
+        dump.event(kind::FORMAT_DESCRIPTION, &[0; 80]);
+        dump.gtid(1);
+        dump.query("CREATE TABLE t (i int)");
+        let before = dump.tracker.boundary.offset;
+        dump.event(kind::FORMAT_DESCRIPTION, &[0; 80]);
+        dump.gtid(2);
+        dump.query("CREATE TABLE t (i int)");
+        assert!(dump.tracker.boundary.offset > before);
+        assert_eq!(dump.tracker.boundary.offset, dump.at);
     }
 
     #[test]
