@@ -4,6 +4,7 @@
 
 mod dump;
 mod failover;
+mod link;
 mod login;
 mod purge;
 mod questions;

@@ -71,3 +71,24 @@ async fn purged_start_goes_on_with_a_gap() {
         }
     }
 }
+
+/// Most of the log is gone before the first start, which is at its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn field_17_start_at_latest_after_a_purge_restarts() {
+    for kind in BOTH {
+        let mut admin = Admin::new(kind, "latest").await;
+        admin.write(5).await;
+        admin.run("FLUSH BINARY LOGS").await;
+        admin.purge().await;
+        let mut config = config(kind, 4_100_022, StartAt::Latest);
+        let mut seen = Seen::default();
+        for round in 1..=2 {
+            let mut source = LiveSource::connect(config.clone()).await.unwrap();
+            admin.write(3).await;
+            read_until(&mut source, &mut seen, |seen| seen.numbers.len() >= round * 3).unwrap();
+            config.start = StartAt::Gtid(seen.done.clone().unwrap());
+            config.known_server = Some(source.handle().status().server_name);
+        }
+        assert_eq!(seen.numbers, (5..11).collect::<Vec<_>>(), "{kind:?}");
+    }
+}
