@@ -47,7 +47,9 @@ impl Sender {
 
     /// Waits for room; false if nobody reads any more.
     pub(crate) async fn send(&self, batch: Batch) -> bool {
-        let cost = batch.bytes.len() + batch.items.len() * size_of::<Item>() + BATCH_BYTES;
+        // What it takes, not what it holds.
+        let items = batch.items.capacity() * size_of::<Item>();
+        let cost = batch.bytes.capacity() + items + BATCH_BYTES;
         let cost = u32::try_from(cost).unwrap_or(self.bytes_max).min(self.bytes_max);
         let permit = self.room.clone().acquire_many_owned(cost).await.ok();
         self.entries.send((Ok(batch), permit)).is_ok()
