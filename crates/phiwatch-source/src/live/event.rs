@@ -40,8 +40,8 @@ pub(crate) fn rotate(event: &[u8]) -> Option<(u64, &str)> {
     let (position, name) = body.split_first_chunk::<8>()?;
     let name = if crc32_fits(event) { name.get(..name.len().checked_sub(4)?)? } else { name };
     let name = name.split(|byte| *byte == 0).next()?;
-    let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty())?;
-    Some((u64::from_le_bytes(*position), name.rsplit(['/', '\\']).next()?))
+    let name = std::str::from_utf8(name).ok()?.rsplit(['/', '\\']).next()?;
+    (!name.is_empty()).then_some((u64::from_le_bytes(*position), name))
 }
 
 /// What a QUERY does to the transaction that it stands in.
