@@ -461,8 +461,12 @@ impl Reader {
             }
             kind::HEARTBEAT | kind::HEARTBEAT_V2 => {
                 self.is_settled = true;
-                self.shared.is_caught_up.store(true, Ordering::Relaxed);
-                self.batch.items.push(Item::CaughtUp);
+                // MySQL sends one also while it passes over known transactions, before the first
+                // new one: only the end of a dump that ends says that there is no more.
+                if !self.config.once {
+                    self.shared.is_caught_up.store(true, Ordering::Relaxed);
+                    self.batch.items.push(Item::CaughtUp);
+                }
                 false
             }
             kind::ROTATE if !header.advances() => {
