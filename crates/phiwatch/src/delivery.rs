@@ -12,7 +12,7 @@ use std::{
 };
 
 use phiwatch_sink::{AnySink, ErrorKind, Outgoing, Sink, SinkError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::{
     metrics::Metrics,
@@ -30,8 +30,8 @@ const RECONCILE_MESSAGES_MAX: u64 = 10_000;
 pub(crate) struct Delivery {
     pub state_dir: PathBuf,
     pub sink: AnySink,
-    /// Rings when the store has something new.
-    pub bell: Arc<Notify>,
+    /// Changes when the store has something new; a change while a batch is under way is kept.
+    pub bell: watch::Receiver<u64>,
     /// Turns true when the process ends: deliver what is there, then stop.
     pub stop: watch::Receiver<bool>,
     pub metrics: Arc<Metrics>,
@@ -56,18 +56,19 @@ impl Delivery {
             if *self.stop.borrow() && deadline.is_none() {
                 deadline = Some(Instant::now() + self.grace);
             }
+            // Before the look: what is stored after it rings again.
+            self.bell.mark_unchanged();
             let outcome = self.step(&mut store, &name).await;
-            self.metrics.set_waiting(&name, store.waiting(&name).unwrap_or(0));
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             match outcome {
                 Ok(0) if deadline.is_some() => return,
                 Ok(0) => {
                     retry = RETRY_FIRST;
                     tokio::select! {
-                        () = self.bell.notified() => {}
+                        // The sender lives as long as the pipeline; then `stop` comes, too.
+                        Ok(()) = self.bell.changed() => {}
                         _ = self.stop.changed() => {}
-                        // The bell can be missed between two looks; the look itself is cheap.
-                        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                        () = tokio::time::sleep_until(next_check.into()) => {}
                     }
                 }
                 Ok(_) => retry = RETRY_FIRST,

@@ -12,7 +12,11 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-use crate::{metrics::Metrics, page, store::Store};
+use crate::{
+    metrics::Metrics,
+    page,
+    store::{Store, StoreError},
+};
 
 /// Findings on the page at most.
 const FINDINGS_MAX: u32 = 500;
@@ -50,6 +54,21 @@ pub(crate) fn address(listener: &TcpListener) -> anyhow::Result<SocketAddr> {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    shared.metrics.age(now_ms);
+    let asked = shared.clone();
+    let waiting = move || -> Result<(), StoreError> {
+        let store = Store::open(&asked.state_dir)?;
+        for sink in &asked.sinks {
+            let (count, oldest_ms) = store.waiting(sink)?;
+            asked.metrics.set_waiting(sink, count, oldest_ms, now_ms);
+        }
+        Ok(())
+    };
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(waiting).await {
+        // The other metrics are worth having all the more.
+        tracing::warn!(error = %error, "cannot ask the store what waits");
+    }
     match shared.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
             .into_response(),

@@ -1,7 +1,9 @@
 //! All metrics, with their help texts. Labels are closed sets.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use prometheus::{
-    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::{AtomicU64, Collector, GenericCounter},
 };
 
@@ -34,6 +36,9 @@ struct PipelineMetrics {
     findings_open: IntGauge,
     gaps: IntCounterVec,
     last_commit: IntGauge,
+    lag: Gauge,
+    /// Commit time of the last transaction while more is to come, µs since 1970; else 0.
+    behind_us: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -57,6 +62,7 @@ struct SinkMetrics {
     delivered: IntCounterVec,
     dead: IntCounterVec,
     waiting: IntGaugeVec,
+    oldest: GaugeVec,
     up: IntGaugeVec,
 }
 
@@ -128,6 +134,13 @@ impl PipelineMetrics {
                 "Events, statements or transactions that were not examined, by cause.",
                 &["cause"],
             )?,
+            behind_us: AtomicI64::new(0),
+            lag: make.keep(Gauge::new(
+                "phiwatch_detect_lag_seconds",
+                "Age of the last transaction examined while more is to come; 0 when everything \
+                 that the source had is examined. All detectors share this pass; what each sink \
+                 adds is phiwatch_outbox_oldest_age_seconds.",
+            )?)?,
             last_commit: make.gauge(
                 "phiwatch_last_commit_timestamp_seconds",
                 "Commit time of the last transaction examined, seconds since 1970; time() minus \
@@ -203,6 +216,13 @@ impl SinkMetrics {
                 "Alerts that wait for a sink.",
                 &["sink"],
             )?,
+            oldest: make.keep(GaugeVec::new(
+                Opts::new(
+                    "phiwatch_outbox_oldest_age_seconds",
+                    "How long the oldest alert has waited for a sink: its lag; 0 if none waits.",
+                ),
+                &["sink"],
+            )?)?,
             up: make.gauges(
                 "phiwatch_sink_up",
                 "1 if the last delivery or check of the sink succeeded.",
@@ -256,6 +276,8 @@ impl Metrics {
             raise(&self.pipeline.gaps.with_label_values(&[*cause]), *count);
         }
         self.pipeline.last_commit.set(totals.last_commit_us / 1_000_000);
+        let behind_us = if pipeline.is_caught_up() { 0 } else { totals.last_commit_us };
+        self.pipeline.behind_us.store(behind_us, Ordering::Relaxed);
     }
 
     pub(crate) fn alert(&self, rule: &str, severity: u8) {
@@ -305,8 +327,19 @@ impl Metrics {
         self.sinks.dead.with_label_values(&[sink]).inc();
     }
 
-    pub(crate) fn set_waiting(&self, sink: &str, count: u64) {
+    /// How many alerts wait for a sink, and since when; asked of the store, because a sink that
+    /// hangs tells nothing. Times in ms since 1970.
+    pub(crate) fn set_waiting(&self, sink: &str, count: u64, oldest_ms: i64, now_ms: i64) {
         self.sinks.waiting.with_label_values(&[sink]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        let age = if count == 0 { 0.0 } else { seconds(now_ms.saturating_sub(oldest_ms)) };
+        self.sinks.oldest.with_label_values(&[sink]).set(age);
+    }
+
+    /// Brings the ages up to now (ms since 1970).
+    pub(crate) fn age(&self, now_ms: i64) {
+        let behind_ms = self.pipeline.behind_us.load(Ordering::Relaxed) / 1_000;
+        let lag = if behind_ms == 0 { 0.0 } else { seconds(now_ms.saturating_sub(behind_ms)) };
+        self.pipeline.lag.set(lag);
     }
 
     pub(crate) fn set_sink_up(&self, sink: &str, is_up: bool) {
@@ -326,6 +359,11 @@ impl Metrics {
         }
         Ok(())
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a metric is a double")]
+fn seconds(ms: i64) -> f64 {
+    ms.max(0) as f64 / 1e3
 }
 
 /// Brings a counter up to a running total.

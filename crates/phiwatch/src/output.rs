@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use phiwatch_detect::Alert;
 use phiwatch_sink::{Outgoing, wire};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::{
     metrics::Metrics,
@@ -20,7 +20,8 @@ pub(crate) struct Output {
     pub store: Store,
     pub context: wire::WireContext,
     pub metrics: Arc<Metrics>,
-    pub bell: Arc<Notify>,
+    /// Counts the writes that brought alerts.
+    pub bell: watch::Sender<u64>,
 }
 
 /// An alert as it is stored and delivered.
@@ -73,7 +74,7 @@ impl Output {
             self.metrics.checkpoint_written(jiff::Timestamp::now().as_second());
         }
         if !batch.alerts.is_empty() {
-            self.bell.notify_waiters();
+            self.bell.send_modify(|writes| *writes += 1);
         }
         Ok(())
     }

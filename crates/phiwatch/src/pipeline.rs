@@ -102,6 +102,8 @@ struct Core {
     is_checkpoint_wanted: bool,
     /// Something was examined since the last checkpoint.
     is_dirty: bool,
+    /// Nothing came since the source said that it had no more.
+    is_caught_up: bool,
     /// A file or connection began after the open transaction did.
     is_file_switched: bool,
     /// Part of the open transaction could not be read; that is on record.
@@ -134,6 +136,7 @@ impl Pipeline {
             is_skipping: false,
             is_checkpoint_wanted: false,
             is_dirty: false,
+            is_caught_up: false,
             is_file_switched: false,
             has_gap: false,
             continuity: Continuity::default(),
@@ -221,7 +224,10 @@ impl Pipeline {
                 }
                 Item::Purged { missing } => self.core.purged(missing),
                 Item::Executed { done } => self.core.done_before(done),
-                Item::CaughtUp => self.core.produced.caught_up = true,
+                Item::CaughtUp => {
+                    self.core.produced.caught_up = true;
+                    self.core.is_caught_up = true;
+                }
             }
         }
     }
@@ -243,6 +249,11 @@ impl Pipeline {
 
     pub(crate) fn classifier(&self) -> &Classifier {
         &self.core.classifier
+    }
+
+    /// Everything that the source had was examined.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.core.is_caught_up
     }
 
     pub(crate) fn totals(&self) -> &Totals {
@@ -416,6 +427,7 @@ impl Visitor for Core {
 
     fn begin(&mut self, transaction: &Transaction) {
         self.is_open = true;
+        self.is_caught_up = false;
         self.is_file_switched = false;
         self.has_gap = false;
         self.ledger.begin();

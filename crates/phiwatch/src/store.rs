@@ -339,15 +339,16 @@ impl Store {
         self.mark_delivered(sink, &[seq])
     }
 
-    /// How many alerts wait for a sink.
-    pub(crate) fn waiting(&self, sink: &str) -> Result<u64, StoreError> {
-        let count: i64 = self.db.query_row(
-            "SELECT count(*) FROM alert WHERE seq > coalesce((SELECT delivered FROM sink WHERE name = ?1), 0) \
+    /// How many alerts wait for a sink, and when the oldest of them was stored (ms since 1970, 0 if
+    /// none waits).
+    pub(crate) fn waiting(&self, sink: &str) -> Result<(u64, i64), StoreError> {
+        let (count, oldest_ms): (i64, i64) = self.db.query_row(
+            "SELECT count(*), coalesce(min(iif(stored_ms = 0, time_ms, stored_ms)), 0) FROM alert WHERE seq > coalesce((SELECT delivered FROM sink WHERE name = ?1), 0) \
              AND NOT EXISTS (SELECT 1 FROM done WHERE done.sink = ?1 AND done.seq = alert.seq)",
             params![sink],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        Ok(count.cast_unsigned())
+        Ok((count.cast_unsigned(), oldest_ms))
     }
 
     /// How many gaps are on record.
@@ -438,13 +439,15 @@ mod tests {
         store.mark_delivered("k", &[1, 3]).unwrap();
         let left: Vec<i64> = store.undelivered("k", 10).unwrap().iter().map(|a| a.seq).collect();
         assert_eq!(left, [2, 4]);
-        assert_eq!(store.waiting("k").unwrap(), 2);
+        assert_eq!(store.waiting("k").unwrap().0, 2);
         assert_eq!(store.in_flight("k").unwrap().len(), 3);
         store.dead_letter("k", 2, "too large").unwrap();
         store.mark_delivered("k", &[4]).unwrap();
         assert!(store.undelivered("k", 10).unwrap().is_empty());
         assert!(store.in_flight("k").unwrap().is_empty());
-        assert_eq!(store.waiting("other").unwrap(), 4);
+        assert_eq!(store.waiting("k").unwrap(), (0, 0));
+        let (count, oldest_ms) = store.waiting("other").unwrap();
+        assert!(count == 4 && oldest_ms > 0, "{count} since {oldest_ms}");
     }
 
     #[test]
@@ -545,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_record_cannot_be_changed_or_dropped() {
+    fn field_10_what_is_on_record_cannot_be_changed_or_dropped() {
         let mut store = Store::in_memory().unwrap();
         store.commit(&Batch { gaps: vec![gap(4), gap(4), gap(5)], ..Batch::default() }).unwrap();
         assert_eq!(store.gaps().unwrap(), 2, "the same one again is not added");

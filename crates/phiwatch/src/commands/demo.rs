@@ -13,7 +13,7 @@ use phiwatch_sink::wire::{self, WireContext};
 use phiwatch_source::{FileSource, Source};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::Notify,
+    sync::watch,
 };
 
 use super::say;
@@ -72,7 +72,7 @@ fn replay(args: &DemoArgs, dir: &Path, metrics: &Arc<Metrics>) -> anyhow::Result
         store: Store::open(dir)?,
         context: WireContext::default(),
         metrics: metrics.clone(),
-        bell: Arc::new(Notify::new()),
+        bell: watch::channel(0).0,
     };
     let mut source = FileSource::new(unpack(dir)?);
     let mut findings = 0;

@@ -16,7 +16,7 @@ use phiwatch_source::{Item, LiveHandle, LiveSource, Source};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
-    sync::{Notify, watch},
+    sync::watch,
 };
 
 use super::{GAP, say};
@@ -69,9 +69,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     serve(&runtime, &config, &metrics, &names)?;
     let stopping = Arc::new(AtomicBool::new(false));
     let (stop, stopped) = watch::channel(false);
-    let bell = Arc::new(Notify::new());
+    let (bell, rung) = watch::channel(0);
     let grace = if args.once { GRACE_ONCE } else { GRACE };
-    let deliveries = deliver(sinks, &config, &bell, &stopped, &metrics, grace)?;
+    let deliveries = deliver(sinks, &config, &rung, &stopped, &metrics, grace)?;
     let signals = Signals { stopping: stopping.clone() };
     let handle = signals.listen(&runtime)?;
     let is_first = checkpoint.is_none();
@@ -93,11 +93,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     }
     let written = follow.end();
     stop.send_replace(true);
-    for delivery in deliveries {
-        if delivery.join().is_err() {
-            tracing::error!("a delivery thread ended badly; its alerts wait in the store");
-        }
-    }
+    end(deliveries, grace + GRACE);
     outcome?;
     written?;
     Ok(if args.once && follow.gaps > 0 { ExitCode::from(GAP) } else { ExitCode::SUCCESS })
@@ -114,6 +110,21 @@ async fn watch_source(handle: LiveHandle, metrics: Arc<Metrics>) {
 fn show(handle: &LiveHandle, metrics: &Metrics) {
     let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH);
     metrics.observe_source(&handle.status(), now.unwrap_or_default().as_secs_f64());
+}
+
+/// Waits for the delivery threads, but not for ever: a sink may hang in a call that nobody can end.
+fn end(deliveries: Vec<JoinHandle<()>>, patience: Duration) {
+    let until = Instant::now() + patience;
+    for delivery in deliveries {
+        while !delivery.is_finished() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if !delivery.is_finished() {
+            tracing::warn!("a sink does not answer; its alerts wait in the store");
+        } else if delivery.join().is_err() {
+            tracing::error!("a delivery thread ended badly; its alerts wait in the store");
+        }
+    }
 }
 
 /// SIGTERM and SIGINT stop the source; what it has handed out is still examined.
@@ -175,7 +186,7 @@ fn serve(
 fn deliver(
     sinks: Vec<AnySink>,
     config: &Config,
-    bell: &Arc<Notify>,
+    bell: &watch::Receiver<u64>,
     stop: &watch::Receiver<bool>,
     metrics: &Arc<Metrics>,
     grace: Duration,

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use phiwatch_testkit::{Random, Server, http};
 
-use crate::shop::{READY, Shop, assert_same, by_id};
+use crate::{
+    durable::coverage,
+    shop::{READY, Shop, assert_same, by_id},
+};
 
 /// Incidents of the workload and their rules.
 const INCIDENTS: [(&str, &str); 6] = [
@@ -63,6 +66,9 @@ fn kill_while_writing(server: Server, kills: u64, seed: u64) {
     topic.read_for(Duration::from_secs(1));
     let _each_once = by_id(topic.states());
     assert_same(topic.states(), want);
+    // The ledger, too, is the one of a run that was never killed.
+    let (got, want) = (shop.folder("run/state"), shop.folder("whole/state"));
+    assert_eq!(coverage(&got, 0)["servers"], coverage(&want, 0)["servers"]);
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod canary;
 mod cascade;
 mod crash;
 mod disk_full;
+mod durable;
+mod gate;
 mod kafka_away;
 mod live;
 mod migration;

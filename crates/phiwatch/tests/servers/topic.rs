@@ -51,6 +51,13 @@ impl Topic {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let made = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).unwrap();
         made.into_iter().next().unwrap().unwrap();
+        Self::of(bootstrap, name)
+    }
+
+    /// A topic that is there, from its beginning.
+    pub(crate) fn of(bootstrap: &str, name: &str) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap);
         // No group: partitions are assigned by hand, and nothing is committed.
         config.set("group.id", name).set("enable.auto.commit", "false");
         let consumer: BaseConsumer = config.create().unwrap();
