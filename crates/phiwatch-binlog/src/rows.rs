@@ -422,7 +422,7 @@ impl<'a> Rows<'a> {
         if !self.kind.is_partial {
             return Ok(None);
         }
-        match self.reader.lenenc("row value options")? {
+        match self.reader.u8("row value options")? {
             0 => return Ok(None),
             1 => {}
             _ => return Err(Malformed::Unsupported("row value options")),

@@ -122,6 +122,10 @@ impl Reader {
             return Ok(LargePacket::Damage { claimed: left, bytes: 0 });
         }
         let offset = self.tracker.place(&header);
+        if header.advances() {
+            // What is wrong with it from here on is told where it begins.
+            self.tracker.reach(offset);
+        }
         let head = event[..event.len().min(HEAD_BYTES)].to_vec();
         let deliver = self.tracker.delivers(offset);
         Ok(LargePacket::Event { header, offset, head, left, deliver })

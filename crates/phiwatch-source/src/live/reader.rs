@@ -440,7 +440,13 @@ impl Reader {
     pub(super) fn damage(&mut self, start: usize, bytes: u64, cause: Malformed) {
         self.batch.bytes.truncate(start);
         let offset = self.tracker.damage(bytes);
-        self.batch.items.push(Item::Damage { offset, bytes, cause });
+        let end = offset.saturating_add(bytes);
+        // What comes before the start is not delivered, damaged or not.
+        let offset = offset.max(self.tracker.starts_at());
+        if offset < end || bytes == 0 {
+            let bytes = end.saturating_sub(offset);
+            self.batch.items.push(Item::Damage { offset, bytes, cause });
+        }
     }
 
     /// An event whose status byte stands at `start` of the batch.

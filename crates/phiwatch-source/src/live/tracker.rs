@@ -222,6 +222,11 @@ impl Tracker {
         }
     }
 
+    /// The next event begins not before `at`.
+    pub(crate) fn reach(&mut self, at: u64) {
+        self.offset = self.offset.max(at);
+    }
+
     /// Bytes that are no event, or none that is read: they take up room.
     pub(crate) fn damage(&mut self, bytes: u64) -> u64 {
         let at = self.offset;
