@@ -37,6 +37,8 @@ pub(crate) struct Connection {
     version: String,
     thread_id: u32,
     encrypted: bool,
+    /// A command's answer was not read to its end: what comes next belongs to it.
+    is_busy: bool,
 }
 
 impl Connection {
@@ -108,6 +110,7 @@ impl Connection {
             version: greeting.version,
             thread_id: greeting.thread_id,
             encrypted,
+            is_busy: false,
         })
     }
 
@@ -191,6 +194,7 @@ impl Connection {
         self.command(&[&[COM_QUERY], sql.as_bytes()].concat(), doing).await?;
         let mut payload = Vec::new();
         self.read(&mut payload, doing).await?;
+        self.is_busy = !matches!(payload.first(), Some(0x00 | 0xff));
         let columns = match payload.first() {
             Some(0x00) => return Ok(()),
             Some(0xff) => return Err(self.server(&payload, doing)),
@@ -218,10 +222,14 @@ impl Connection {
         self.read(&mut payload, doing).await?;
         loop {
             self.read(&mut payload, doing).await?;
-            match payload.first() {
-                Some(0xfe) if payload.len() < 9 => return Ok(()),
-                Some(0xff) => return Err(self.server(&payload, doing)),
-                _ => {}
+            let is_end = payload.first() == Some(&0xfe) && payload.len() < 9;
+            let is_error = payload.first() == Some(&0xff);
+            self.is_busy = !(is_end || is_error);
+            if is_end {
+                return Ok(());
+            }
+            if is_error {
+                return Err(self.server(&payload, doing));
             }
             let row = text_row(&payload, columns).ok_or_else(|| self.protocol("bad row"))?;
             kept_bytes = kept_bytes.saturating_add(row_bytes(&row));
@@ -238,6 +246,10 @@ impl Connection {
         bytes: &[u8],
         doing: &'static str,
     ) -> Result<(), SourceError> {
+        if std::mem::replace(&mut self.is_busy, true) && *bytes != [COM_QUIT] {
+            let cause = io::Error::other("the last answer was not read to its end");
+            return Err(lost(&self.address, doing, cause));
+        }
         self.packets.reset_sequence();
         match timeout(self.timeout, self.packets.send(bytes)).await {
             Ok(Ok(())) => Ok(()),
@@ -250,6 +262,7 @@ impl Connection {
     pub(crate) async fn expect_ok(&mut self, doing: &'static str) -> Result<(), SourceError> {
         let mut payload = Vec::new();
         self.read(&mut payload, doing).await?;
+        self.is_busy = !matches!(payload.first(), Some(0x00 | 0xff));
         match payload.first() {
             Some(0x00) => Ok(()),
             Some(0xff) => Err(self.server(&payload, doing)),

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use phiwatch_binlog::{GtidSet, GtidState};
 use phiwatch_source::{
-    Address, Item, LiveConfig, LiveSource, Login, Source, SourceError, StartAt, Tls, TlsMode,
+    Address, Item, LiveConfig, LiveSource, Login, Server, Source, SourceError, StartAt, Tls,
+    TlsMode,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -499,4 +500,38 @@ async fn a_storm_of_heartbeats_does_not_gather() {
         assert!(batch.items.len() <= 4_096, "{} items in a batch", batch.items.len());
         seen += batch.items.iter().filter(|item| matches!(item, Item::CaughtUp)).count();
     }
+}
+
+/// The answer that came too late must not be taken for that of the next question.
+#[tokio::test(flavor = "multi_thread")]
+async fn field_12_a_connection_is_not_used_after_a_read_that_broke_off() {
+    let config = serve(|mut peer: Peer| async move {
+        peer.greet("caching_sha2_password").await;
+        peer.receive().await;
+        peer.send(&[1, 3]).await;
+        peer.ok().await;
+        while let Some(question) = peer.receive().await {
+            match question.as_slice() {
+                b"\x03SELECT 1" => {
+                    tokio::time::sleep(Duration::from_millis(700)).await;
+                    peer.row(&["one"]).await;
+                }
+                b"\x03SELECT 2" => peer.row(&["two"]).await,
+                _ => peer.ok().await,
+            }
+        }
+    })
+    .await;
+    let mut server = Server::connect(&config.login).await.unwrap();
+    assert_eq!(server.query_rows("SELECT 2").await.unwrap(), [[Some("two".to_owned())]]);
+    let late = server.query_rows("SELECT 1").await.unwrap_err();
+    assert!(late.is_transient() && late.to_string().contains("127.0.0.1"), "{late}");
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let next = server.query_rows("SELECT 2").await.unwrap_err();
+    assert!(next.is_transient(), "{next}");
+    // The same where nobody waited: the question was dropped.
+    let mut server = Server::connect(&config.login).await.unwrap();
+    let dropped = tokio::time::timeout(Duration::from_millis(100), server.query_rows("SELECT 1"));
+    assert!(dropped.await.is_err());
+    assert!(server.query_rows("SELECT 2").await.is_err());
 }

@@ -7,6 +7,7 @@ mod damage;
 mod demo;
 mod drift;
 mod field;
+mod huge;
 mod lying;
 mod tidy;
 

@@ -124,7 +124,7 @@ fn the_decoder_has_no_way_to_panic_or_overflow() {
 
 /// Field failures whose test is still to come. It may only shrink: one whose test exists must not
 /// stand here.
-const FIELD_TESTS_PENDING: [u32; 3] = [9, 12, 34];
+const FIELD_TESTS_PENDING: [u32; 1] = [9];
 
 /// Names of functions that begin with `field_`, in all crates.
 fn tests_of_field_failures() -> BTreeSet<String> {
