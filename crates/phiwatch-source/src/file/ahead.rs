@@ -1,7 +1,8 @@
 //! Files read ahead: reading, checksums and decompression on other cores than decoding.
 //!
-//! One thread reads batches and checks them, workers inflate what is compressed, and they are
-//! handed out in the order in which they were read: decoding sees the same events, only prepared.
+//! From the first compressed transaction on, one thread reads batches and checks them, workers
+//! inflate what is compressed, and they are handed out in the order in which they were read:
+//! decoding sees the same events, only prepared.
 //!
 //! # Invariants
 //! - A worker never refuses anything: what does not fit its checksum or does not inflate stays as
@@ -34,18 +35,36 @@ type Answer = Result<Batch, SourceError>;
 /// A batch to prepare, and where it goes.
 type Job = (Batch, SyncSender<Answer>);
 
-/// [`FileSource`] with its work spread over the cores.
+/// [`FileSource`] with the work on compressed files spread over the cores.
+///
+/// Files are read by the caller's thread until the first compressed transaction. What is not
+/// compressed is decoded so fast that handing it from core to core costs as much as it saves.
 #[derive(Debug)]
-pub struct Ahead {
-    /// A slot for each batch, in order.
-    slots: Receiver<Receiver<Answer>>,
-    spares: Spares,
+pub struct Ahead(State);
+
+#[derive(Debug)]
+enum State {
+    Plain(FileSource),
+    Spread {
+        /// A slot for each batch, in order.
+        slots: Receiver<Receiver<Answer>>,
+        spares: Spares,
+    },
+    /// Between the two.
+    Ended,
 }
 
 impl Ahead {
-    /// Starts to read. The threads end with the files, or when this is dropped.
+    /// Threads end with the files, or when this is dropped.
     #[must_use]
     pub fn new(source: FileSource) -> Self {
+        Self(State::Plain(source))
+    }
+}
+
+impl State {
+    /// Starts to read ahead.
+    fn spread(source: FileSource) -> Self {
         let (slot_sender, slots) = sync_channel(BATCHES_MAX);
         let (job_sender, jobs) = sync_channel::<Job>(BATCHES_MAX);
         let jobs = Arc::new(Mutex::new(jobs));
@@ -56,24 +75,52 @@ impl Ahead {
         }
         let spares = source.spares.clone();
         thread::spawn(move || read(source, &slot_sender, &job_sender));
-        Self { slots, spares }
+        Self::Spread { slots, spares }
     }
 }
 
 impl Source for Ahead {
-    fn recycle(&mut self, batch: Batch) {
-        self.spares.put(batch);
+    fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
+        match &mut self.0 {
+            State::Plain(source) => {
+                let batch = source.next_batch()?;
+                if batch.as_ref().is_some_and(has_payloads)
+                    && let State::Plain(source) = std::mem::replace(&mut self.0, State::Ended)
+                {
+                    self.0 = State::spread(source);
+                }
+                Ok(batch)
+            }
+            State::Spread { slots, .. } => {
+                let Ok(slot) = slots.recv() else { return Ok(None) };
+                // A worker that panicked has dropped the slot: never taken for the end.
+                let lost = |_| SourceError::File {
+                    file: String::new(),
+                    cause: std::io::Error::other("a reading thread ended"),
+                };
+                slot.recv().map_err(lost)?.map(Some)
+            }
+            State::Ended => Ok(None),
+        }
     }
 
-    fn next_batch(&mut self) -> Result<Option<Batch>, SourceError> {
-        let Ok(slot) = self.slots.recv() else { return Ok(None) };
-        // A worker that panicked has dropped the slot: never taken for the end.
-        let lost = |_| SourceError::File {
-            file: String::new(),
-            cause: std::io::Error::other("a reading thread ended"),
-        };
-        slot.recv().map_err(lost)?.map(Some)
+    fn recycle(&mut self, batch: Batch) {
+        match &mut self.0 {
+            State::Plain(source) => source.recycle(batch),
+            State::Spread { spares, .. } => spares.put(batch),
+            State::Ended => {}
+        }
     }
+}
+
+fn has_payloads(batch: &Batch) -> bool {
+    let is_payload = |item: &Item| match item {
+        Item::Event { range, .. } => {
+            batch.bytes.get(range.start + KIND_AT) == Some(&kind::TRANSACTION_PAYLOAD)
+        }
+        _ => false,
+    };
+    batch.items.iter().any(is_payload)
 }
 
 fn read(mut source: FileSource, slots: &SyncSender<Receiver<Answer>>, jobs: &SyncSender<Job>) {

@@ -20,10 +20,12 @@ struct Read {
     batches: usize,
 }
 
-/// What a source gave, and the same read ahead.
+/// What a source gave, and the same read ahead; twice, as the first compressed transaction is what
+/// reading ahead begins with.
 fn both(path: PathBuf) -> (Read, Read) {
-    let ahead = Ahead::new(FileSource::new(vec![path.clone()]));
-    (read(FileSource::new(vec![path])).unwrap(), read(ahead).unwrap())
+    let paths = vec![path.clone(), path];
+    let ahead = Ahead::new(FileSource::new(paths.clone()));
+    (read(FileSource::new(paths)).unwrap(), read(ahead).unwrap())
 }
 
 fn read(mut source: impl Source) -> Result<Read, SourceError> {
