@@ -122,9 +122,11 @@ impl Files<'_> {
         let bytes = |from: usize| -> u64 {
             self.files.get(from..).unwrap_or_default().iter().map(|file| file.bytes).sum()
         };
-        let Some(time) = self.since_begun(0).filter(|time| !time.is_zero()) else {
-            return (Duration::ZERO, Duration::ZERO);
-        };
+        /// What a log younger than this has grown by is no pace yet.
+        const YOUNG: Duration = Duration::from_secs(60);
+        // Not known: the worst case.
+        let Some(time) = self.since_begun(0) else { return (Duration::ZERO, Duration::ZERO) };
+        let time = time.max(YOUNG);
         let per_byte = time.as_secs_f64() / bytes(0).max(1) as f64;
         let lasts =
             |bytes: u64| Duration::from_secs_f64((bytes as f64 * per_byte).clamp(0.0, SECS_MAX));
