@@ -483,7 +483,7 @@ pub(crate) fn parameter(index: u8) -> &'static str {
         "distinct persons whose orders were deleted",
         "distinct persons whose orders were deleted in one transaction",
         "distinct persons changed by an import",
-        "distinct persons counted",
+        "distinct persons changed in the order of their ids",
     ];
     WORDS.get(usize::from(index)).copied().unwrap_or("distinct persons counted")
 }

@@ -14,8 +14,8 @@ use std::{
 
 use phiwatch_binlog::{BinlogPosition, EventTime, Gtid};
 use phiwatch_magento::{
-    AccountChange, CopyForm, ExportEntity, ImportPhase, PhiClasses, Resource, TableClass, Tenant,
-    Weight,
+    AccountChange, CopyForm, ExportEntity, ImportPhase, Ordinal, PhiClasses, Resource, TableClass,
+    Tenant, Weight,
 };
 use uuid::Uuid;
 
@@ -176,6 +176,16 @@ impl State for u64 {
             }
         }
         Err(CheckpointError::Damaged("integer"))
+    }
+}
+
+// Ids do not leave memory as they are.
+impl State for Ordinal {
+    fn save(&self, out: &mut Vec<u8>) {
+        self.token().save(out);
+    }
+    fn load(input: &mut Reader<'_>) -> Result<Self, CheckpointError> {
+        Ok(Self::from_token(u64::load(input)?))
     }
 }
 

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use phiwatch_binlog::{BinlogPosition, EventTime, Gtid, Op, Transaction};
 use phiwatch_magento::{
     AccountChange, ConfigVerdict, CopyForm, CrossTenant, ExportEntity, Fact, ImportPhase,
-    Observation, PhiClasses, Subject, TableClass, TableInfo, Tenant, Weight,
+    Observation, Ordinal, PhiClasses, Subject, TableClass, TableInfo, Tenant, Weight,
 };
 
 use crate::{
@@ -26,6 +26,8 @@ use crate::{
 const TALLIES_MAX: usize = 512;
 /// Tenants whose persons are counted apart in a transaction.
 const GROUPS_MAX: usize = 1024;
+/// Edited customers kept in their order: a transaction with more is judged by its persons alone.
+pub(crate) const ORDINALS_MAX: usize = 32;
 /// Persons counted exactly per tenant in a transaction.
 pub(crate) const PERSONS_EXACT_MAX: usize = 65_536;
 /// Persons counted exactly in a transaction over all tenants.
@@ -134,6 +136,8 @@ pub(crate) struct Group {
     pub(crate) core_rows: u64,
     /// PHI classes of the rows behind `persons`.
     pub(crate) phi: PhiClasses,
+    /// Customers whose rows were edited, as they came, the first few.
+    pub(crate) ordinals: Vec<Ordinal>,
 }
 
 /// A broken invariant, summed over its rows.
@@ -276,6 +280,12 @@ impl Summary {
         if is_core && !observation.is_touch && !is_inferred {
             group.core_rows += 1;
         }
+        if let Some(ordinal) = observation.ordinal
+            && group.ordinals.len() < ORDINALS_MAX
+            && group.ordinals.last() != Some(&ordinal)
+        {
+            group.ordinals.push(ordinal);
+        }
         if let Some(subject) = observation.subject {
             let before = group.persons.held();
             let room = PERSONS_HELD_MAX.saturating_sub(self.held);
@@ -339,6 +349,7 @@ impl Summary {
             orders: 0,
             core_rows: 0,
             phi: PhiClasses::default(),
+            ordinals: Vec::new(),
         });
         Some(self.groups.len() - 1)
     }
@@ -650,7 +661,7 @@ fn code_words(code: phiwatch_magento::CodeChange) -> &'static str {
 
 state_struct!(Origin { start, gtid, server_id, thread });
 state_struct!(Tally { database, table, class, is_grid, phi, tenant, is_inferred, counts });
-state_struct!(Group { database, tenant, persons, orders, core_rows, phi });
+state_struct!(Group { database, tenant, persons, orders, core_rows, phi, ordinals });
 state_struct!(Cross { tenant, statement, found, expected, weight, rows, phi });
 state_struct!(Copied { created, is_shadow, rows, classes, columns, sources });
 state_struct!(Note { database, table, class, is_grid, phi, tenant, item });

@@ -158,6 +158,7 @@ fn observation(
         }),
         tenant: shop.site_of(entity, Field::Is(id.into())).tenant(),
         subject: customer.map(|customer| token::customer(shop.hash, customer.into())),
+        ordinal: None,
         columns_changed: 0,
         is_touch: false,
         is_inferred: true,

@@ -18,8 +18,8 @@ use phiwatch_binlog::{
 };
 
 use crate::{
-    Catalog, CopyForm, Counters, Fact, Observation, PhiClasses, Settings, Subject, TableClass,
-    TableInfo, Tenant, TokenKey,
+    Catalog, CopyForm, Counters, Fact, Observation, Ordinal, PhiClasses, Settings, Subject,
+    TableClass, TableInfo, Tenant, TokenKey,
     binding::{Binding, Kind},
     catalog::{Entity, Rule, Step},
     control::Control,
@@ -313,6 +313,7 @@ impl Classifier {
             op: None,
             tenant: Tenant::Global,
             subject: None,
+            ordinal: None,
             columns_changed: 0,
             is_touch: false,
             is_inferred: false,
@@ -462,6 +463,7 @@ impl Work<'_> {
         observation.fact = fact;
         observation.columns_changed = self.row.changed(&binding.names);
         observation.is_touch = change.op == Op::Update && observation.columns_changed == 0;
+        observation.ordinal = self.ordinal(&observation);
         out.push(observation);
         self.learn();
     }
@@ -488,6 +490,7 @@ impl Work<'_> {
             op: Some(change.op),
             tenant,
             subject: None,
+            ordinal: None,
             columns_changed: 0,
             is_touch: false,
             is_inferred: false,
@@ -579,6 +582,18 @@ impl Work<'_> {
             }
         }
         is_guest.then_some(0)
+    }
+
+    /// Of customers whose data is edited.
+    fn ordinal(&self, observation: &Observation) -> Option<Ordinal> {
+        let info = &self.binding.info;
+        let is_customer = matches!(info.class, TableClass::Customer | TableClass::CustomerAddress);
+        let is_edit = observation.op == Some(Op::Update) && !observation.is_touch;
+        if !is_customer || !is_edit || info.is_grid {
+            return None;
+        }
+        let customer = self.customer().filter(|customer| *customer != 0)?;
+        Some(Ordinal::new(u64::from(customer)))
     }
 
     fn subject(&self) -> Option<Subject> {

@@ -36,8 +36,8 @@ pub use classifier::Classifier;
 pub use counters::Counters;
 pub use observation::{
     AccountChange, CodeChange, ConfigChange, ConfigVerdict, CopyForm, CrossTenant, ExportEntity,
-    Fact, ImportPhase, Observation, PhiClasses, Resource, Subject, TableClass, TableInfo, Tenant,
-    Weight,
+    Fact, ImportPhase, Observation, Ordinal, PhiClasses, Resource, Subject, TableClass, TableInfo,
+    Tenant, Weight,
 };
 pub use save::RestoreError;
 pub use settings::{Limits, Settings, ShareScope};

@@ -1,8 +1,10 @@
 //! What a row change or statement means, without its values.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use phiwatch_binlog::Op;
+
+use crate::token;
 
 /// One row change or statement, in the terms of the rules. Rows of tables without personal data
 /// and without a rule give none.
@@ -20,6 +22,8 @@ pub struct Observation {
     pub tenant: Tenant,
     /// The person that the row is about, if it is about one.
     pub subject: Option<Subject>,
+    /// Where the person stands in the order of customer ids, if it is a customer.
+    pub ordinal: Option<Ordinal>,
     /// Columns that an UPDATE changed, as a hash of their names (0 for other operations). Equal
     /// hashes over many persons in one statement = an UPDATE by SQL.
     pub columns_changed: u64,
@@ -152,6 +156,44 @@ pub struct Subject {
     /// The same on every installation: feeds sketches, so that estimates are reproducible. Never
     /// stored by itself.
     pub sketch: u64,
+}
+
+/// Place of a customer in the order of ids: tells whether changes walk through the customers.
+///
+/// It is not printed, and leaves memory as a token only.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ordinal(u64);
+
+impl Ordinal {
+    /// Of a customer id.
+    #[must_use]
+    pub fn new(id: u64) -> Self {
+        Self(id)
+    }
+
+    /// Ids between two customers.
+    #[must_use]
+    pub fn distance(self, other: Self) -> u64 {
+        self.0.abs_diff(other.0)
+    }
+
+    /// As a token, for a checkpoint.
+    #[must_use]
+    pub fn token(self) -> u64 {
+        token::mix(self.0)
+    }
+
+    /// Back from a token.
+    #[must_use]
+    pub fn from_token(token: u64) -> Self {
+        Self(token::unmix(token))
+    }
+}
+
+impl fmt::Debug for Ordinal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ordinal(<hidden>)")
+    }
 }
 
 /// How serious a broken invariant is (facts/magento 2.3: H, M, L).

@@ -99,9 +99,31 @@ pub(crate) fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// The value that [`mix`] made a token of.
+pub(crate) fn unmix(token: u64) -> u64 {
+    let unshift = |value: u64, by: u32| {
+        let mut out = value;
+        for _ in 0..64 / by {
+            out = value ^ (out >> by);
+        }
+        out
+    };
+    // Inverses of the factors modulo 2^64.
+    let value = unshift(token, 31).wrapping_mul(0x3196_42b2_d24d_8ec3);
+    let value = unshift(value, 27).wrapping_mul(0x96de_1b17_3f11_9089);
+    unshift(value, 30).wrapping_sub(0x9e37_79b9_7f4a_7c15)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn unmix_undoes_mix() {
+        for value in [0, 1, 77, 1 << 40, u64::MAX, 0x9e37_79b9_7f4a_7c15] {
+            assert_eq!(unmix(mix(value)), value);
+        }
+    }
 
     #[test]
     fn email_tokens_fold_case_and_depend_on_the_key() {

@@ -18,6 +18,7 @@ pub mod binlog;
 pub mod http;
 pub mod identifiers;
 pub mod liar;
+pub mod months;
 pub mod ocsf;
 pub mod own;
 pub mod program;

@@ -15,6 +15,7 @@
 
 mod channel;
 mod tail;
+mod walk;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,6 +25,7 @@ use phiwatch_magento::Tenant;
 use self::{
     channel::{Age, Channel, Clock, SCALES, Scale, Slot, rounded},
     tail::PerTransaction,
+    walk::Walk,
 };
 use crate::{
     alert::{Confidence, RuleId, Severity},
@@ -32,7 +34,7 @@ use crate::{
     rules::{Excuse, Known, website},
     state::{CheckpointError, Reader, State, state_enum, state_struct},
     stats::Stats,
-    summary::{Group, Scope, Summary},
+    summary::{Group, ORDINALS_MAX, Scope, Summary},
 };
 
 /// Tenants with a baseline; over it the longest idle one is forgotten.
@@ -69,9 +71,12 @@ enum Count {
     QuotesChanged,
     QuotesDeleted,
     OtherDeleted,
+    /// Customers edited one after the other in the order of their ids.
+    Walked,
 }
 
 impl Count {
+    /// Counted by persons.
     const ALL: [Self; 8] = [
         Self::Changed,
         Self::OrdersChanged,
@@ -93,6 +98,7 @@ impl Count {
             Self::QuotesChanged => Kinds::QUOTES_CHANGED,
             Self::QuotesDeleted => Kinds::QUOTES_DELETED,
             Self::OtherDeleted => Kinds::OTHER_DELETED,
+            Self::Walked => Kinds::CHANGED,
         }
     }
 
@@ -110,6 +116,7 @@ impl Count {
     /// Persons over the expected ones from which a window may alert; None = windows do not count.
     fn floor(self) -> Option<f64> {
         match self {
+            Self::Walked => Some(3.0),
             Self::Changed => Some(5.0),
             Self::OrdersChanged | Self::Deleted | Self::OrdersDeleted => Some(10.0),
             Self::OtherChanged | Self::QuotesChanged | Self::QuotesDeleted | Self::OtherDeleted => {
@@ -120,7 +127,7 @@ impl Count {
 
     /// Whether more orders explain more of it.
     fn follows_orders(self) -> bool {
-        matches!(self, Self::Changed | Self::OrdersChanged)
+        self != Self::OrdersDeleted
     }
 
     /// "were ..." in a sentence.
@@ -134,12 +141,13 @@ impl Count {
             Self::QuotesChanged => "had their carts changed",
             Self::QuotesDeleted => "had their carts deleted",
             Self::OtherDeleted => "had other personal rows deleted",
+            Self::Walked => "were changed one after the other in the order of their ids",
         }
     }
 
     fn noun(self) -> &'static str {
         match self {
-            Self::Changed | Self::Deleted => "customer",
+            Self::Changed | Self::Deleted | Self::Walked => "customer",
             Self::OrdersChanged | Self::OrdersDeleted => "order",
             Self::OtherChanged | Self::OtherDeleted => "other personal data",
             Self::QuotesChanged | Self::QuotesDeleted => "cart",
@@ -149,6 +157,8 @@ impl Count {
     fn parameter(self, in_transaction: bool) -> u8 {
         let window = match self {
             Self::Changed | Self::OtherChanged | Self::QuotesChanged => 0,
+            // 9: no statement's persons are counted in order.
+            Self::Walked => 9,
             Self::OrdersChanged => 2,
             Self::Deleted | Self::OtherDeleted | Self::QuotesDeleted => 4,
             Self::OrdersDeleted => 6,
@@ -170,6 +180,9 @@ struct Volume {
     per_transaction: BTreeMap<Count, PerTransaction>,
     /// Persons ever seen.
     known: Sketch,
+    /// How many they were at the hour's begin.
+    known_count: f64,
+    walk: Walk,
 }
 
 /// All tenants' counts.
@@ -263,6 +276,8 @@ impl Volume {
             orders: Channel::new(),
             per_transaction: BTreeMap::new(),
             known: Sketch::new(),
+            known_count: 0.0,
+            walk: Walk::default(),
         }
     }
 
@@ -329,8 +344,14 @@ impl Volume {
             self.orders.close_hour(slot, &self.clock);
             self.clock.close_hour(slot);
             self.orders.begin_hour(next, &self.clock);
+            self.known_count = self.known.estimate();
             for channel in self.channels.values_mut() {
                 channel.begin_hour(next, &self.clock);
+            }
+            if next.hour == 0 {
+                // In its first week a tenant teaches what is usual, told or not: its nightly jobs.
+                let is_learned = age != Age::Grown;
+                self.per_transaction.values_mut().for_each(|learned| learned.end_day(is_learned));
             }
             if next.hour_of_week == 0 {
                 self.per_transaction.values_mut().for_each(PerTransaction::decay);
@@ -410,9 +431,27 @@ impl Judge<'_> {
                 }
             }
         }
+        if let Some(signal) = self.walked() {
+            best.entry(signal.rule).or_insert(signal);
+        }
         self.volume.orders.rows(self.group.orders);
         self.group.persons.feed(&mut self.volume.known);
         best.into_values().collect()
+    }
+
+    /// Customers in the order of their ids, over transactions of few.
+    fn walked(&mut self) -> Option<Signal> {
+        let ordinals = &self.group.ordinals;
+        if ordinals.is_empty() || ordinals.len() >= ORDINALS_MAX || self.excuse.reason.is_some() {
+            return None;
+        }
+        let (walk, known) = (&mut self.volume.walk, self.volume.known_count);
+        let steps = ordinals.iter().filter(|who| walk.step(**who, known)).count();
+        if steps == 0 {
+            return None;
+        }
+        open_channel(self.volume, Count::Walked).rows(u64::try_from(steps).unwrap_or(u64::MAX));
+        self.window(Count::Walked)
     }
 
     /// Persons in this one transaction.
@@ -429,7 +468,12 @@ impl Judge<'_> {
             return None;
         }
         let learned = self.volume.per_transaction.entry(count).or_insert_with(PerTransaction::new);
-        if persons < floor || score < wanted {
+        let is_alert = persons >= floor && score >= wanted;
+        let usual = learned.mean();
+        let threshold = if is_alert { learned.threshold(floor, wanted) } else { 0 };
+        if is_alert {
+            learned.told(persons);
+        } else {
             if self.excuse.reason.is_none() {
                 learned.learn(persons);
                 self.count(count);
@@ -443,12 +487,11 @@ impl Judge<'_> {
             from: self.now,
             until: self.now,
             observed: persons,
-            expected: learned.mean(),
-            threshold: learned.threshold(floor, wanted),
+            expected: usual,
+            threshold,
             score,
             history_secs,
         };
-        let usual = learned.mean();
         let about = if self.group.persons.total().1 { "" } else { "About " };
         let how = if is_statement { "one statement" } else { "one transaction" };
         let lead = format!(
@@ -480,14 +523,9 @@ impl Judge<'_> {
         if count.floor().is_none() {
             return;
         }
-        let (bin, clock) = (self.volume.bin, &self.volume.clock);
-        let channel = self.volume.channels.entry(count).or_insert_with(|| {
-            let mut channel = Channel::new();
-            channel.begin_hour(Slot::of(bin), clock);
-            channel
-        });
-        let mut people = Vec::new();
         let persons = &self.group.persons;
+        let channel = open_channel(self.volume, count);
+        let mut people = Vec::new();
         persons.each(count.kind(), |person| people.push(person), |all| channel.merge(all));
         people.into_iter().for_each(|person| channel.person(person));
         channel.settle();
@@ -656,6 +694,15 @@ impl Judge<'_> {
     }
 }
 
+fn open_channel(volume: &mut Volume, count: Count) -> &mut Channel {
+    let (bin, clock) = (volume.bin, &volume.clock);
+    volume.channels.entry(count).or_insert_with(|| {
+        let mut channel = Channel::new();
+        channel.begin_hour(Slot::of(bin), clock);
+        channel
+    })
+}
+
 fn span(scale: Scale) -> &'static str {
     match scale.index {
         0 => "5 minutes",
@@ -675,8 +722,20 @@ state_enum!(Count {
     5 => QuotesChanged,
     6 => QuotesDeleted,
     7 => OtherDeleted,
+    8 => Walked,
 });
-state_struct!(Volume { since, last, bin, clock, channels, orders, per_transaction, known });
+state_struct!(Volume {
+    since,
+    last,
+    bin,
+    clock,
+    channels,
+    orders,
+    per_transaction,
+    known,
+    known_count,
+    walk,
+});
 
 impl State for Volumes {
     fn save(&self, out: &mut Vec<u8>) {
@@ -688,6 +747,7 @@ impl State for Volumes {
         let tenants: BTreeMap<(Arc<str>, Tenant), Volume> = State::load(input)?;
         for volume in tenants.values() {
             volume.orders.check()?;
+            volume.walk.check()?;
             volume.channels.values().try_for_each(Channel::check)?;
             let are_sound = volume.clock.is_sound()
                 && volume.per_transaction.values().all(PerTransaction::is_sound);

@@ -57,6 +57,12 @@ const PRIOR: f64 = 10.0;
 /// extension fall off steeply.
 const EXPONENT: f64 = 3.0;
 
+/// How steeply the batches fall off that were seen.
+const BATCH_EXPONENT: f64 = 4.0;
+
+/// Transactions that alerted, kept for a day.
+const TOLD_MAX: usize = 64;
+
 /// Distribution of distinct persons per transaction of one key.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct PerTransaction {
@@ -66,16 +72,20 @@ pub(crate) struct PerTransaction {
     pub(crate) transactions: f64,
     /// Sum of persons (decayed).
     persons: f64,
+    /// Persons of transactions that alerted today, for [`PerTransaction::end_day`]; the first few.
+    told: Vec<u64>,
 }
 
 impl PerTransaction {
     pub(crate) fn new() -> Self {
-        Self { steps: vec![0.0; STEPS], transactions: 0.0, persons: 0.0 }
+        Self { steps: vec![0.0; STEPS], transactions: 0.0, persons: 0.0, told: Vec::new() }
     }
 
     /// Whether a loaded one has the right shape.
     pub(crate) fn is_sound(&self) -> bool {
-        self.steps.len() == STEPS && self.steps.iter().all(|step| *step >= 0.0)
+        self.steps.len() == STEPS
+            && self.told.len() <= TOLD_MAX
+            && self.steps.iter().all(|step| *step >= 0.0)
     }
 
     pub(crate) fn learn(&mut self, persons: u64) {
@@ -84,6 +94,22 @@ impl PerTransaction {
         }
         self.transactions += 1.0;
         self.persons += persons as f64;
+    }
+
+    /// A transaction that alerted.
+    pub(crate) fn told(&mut self, persons: u64) {
+        if self.told.len() < TOLD_MAX {
+            self.told.push(persons);
+        }
+    }
+
+    /// A day has passed; what alerted in it is learned or not.
+    pub(crate) fn end_day(&mut self, is_learned: bool) {
+        for persons in std::mem::take(&mut self.told) {
+            if is_learned {
+                self.learn(persons);
+            }
+        }
     }
 
     /// A week has passed.
@@ -100,7 +126,15 @@ impl PerTransaction {
 
     /// -log10 of the probability that a transaction has at least so many persons.
     pub(crate) fn score(&self, persons: u64) -> f64 {
-        let seen: f64 = self.steps.iter().skip(step(persons)).sum();
+        // Batches vary: what was seen of smaller ones says how often one of this size may come.
+        let at = step(persons);
+        let mut from: f64 = self.steps.iter().skip(at + 1).sum();
+        let mut seen = 0.0_f64;
+        for (index, count) in self.steps.iter().enumerate().take(at + 1).rev() {
+            from += count;
+            let share = libm::pow(least(index) as f64 / persons.max(1) as f64, BATCH_EXPONENT);
+            seen = seen.max(from * share.min(1.0));
+        }
         let prior = PRIOR * libm::pow(persons.max(1) as f64, -EXPONENT);
         let tail = (seen + prior) / (self.transactions + PRIOR);
         (-libm::log10(tail)).clamp(0.0, SCORE_MAX)
@@ -121,6 +155,12 @@ impl PerTransaction {
     }
 }
 
+/// The least count of a half-octave.
+fn least(step: usize) -> u64 {
+    let octave = u64::try_from(step / 2).unwrap_or(63).min(63);
+    (1 << octave) + if step % 2 == 1 { (1 << octave) / 2 } else { 0 }
+}
+
 /// Half-octave of a count: 1, 2, 3, 4-5, 6-7, 8-11, ...
 fn step(persons: u64) -> usize {
     let persons = persons.max(1);
@@ -129,7 +169,7 @@ fn step(persons: u64) -> usize {
     usize::try_from(u64::from(octave) * 2 + half).unwrap_or(STEPS).min(STEPS - 1)
 }
 
-state_struct!(PerTransaction { steps, transactions, persons });
+state_struct!(PerTransaction { steps, transactions, persons, told });
 
 #[cfg(test)]
 mod tests {

@@ -57,6 +57,7 @@ pub(crate) fn row(name: &str, op: Op, tenant: Tenant, who: u64) -> Observation {
         op: Some(op),
         tenant,
         subject: Some(person(who)),
+        ordinal: None,
         columns_changed: if op == Op::Update { 7 } else { 0 },
         is_touch: false,
         is_inferred: false,
