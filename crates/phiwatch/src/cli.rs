@@ -27,6 +27,10 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Examine binlog files; alerts as JSON lines on stdout
     Replay(ReplayArgs),
+    /// Say what the configuration would have alerted over binlog files, and under other budgets
+    Backtest(BacktestArgs),
+    /// Test the rules on recorded cases
+    Rules(RulesArgs),
     /// Print every row change as JSON lines
     Decode(DecodeArgs),
     /// Say what was examined, per server and time, and what was not
@@ -87,6 +91,56 @@ pub(crate) struct ReplayArgs {
     /// Binlog files, oldest first
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = BACKTEST_HELP)]
+pub(crate) struct BacktestArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Another false_alerts_per_week to try; may be given again [default: a tenth and ten times
+    /// the configured one]
+    #[arg(long, value_name = "N", value_parser = budget)]
+    pub budget: Vec<f64>,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+    /// Binlog files, oldest first
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+const BACKTEST_HELP: &str = "\
+The files are examined once for each budget, from no state. Findings of severity 1 do not count.
+Exit codes: 0 done, 3 done but part of the files could not be examined.";
+
+fn budget(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.001..=1_000.0).contains(&number) {
+        Ok(number)
+    } else {
+        Err("not in 0.001 to 1000".into())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RulesArgs {
+    #[command(subcommand)]
+    pub command: RulesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Run the cases of a directory (files *.case.toml); exit code 1 if one fails
+    Test {
+        /// Configuration of the cases that name none
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Directory of the cases
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

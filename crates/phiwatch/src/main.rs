@@ -7,6 +7,7 @@ mod config;
 mod continuity;
 mod coverage;
 mod delivery;
+mod examination;
 mod gtid_ranges;
 mod http;
 mod ledger;

@@ -76,7 +76,8 @@ pub(crate) struct Totals {
     pub statements: u64,
     /// By `Malformed::label`.
     pub gaps: BTreeMap<&'static str, u64>,
-    /// Commit time of the last transaction, µs since 1970.
+    /// Commit times of the first and the last transaction, µs since 1970.
+    pub first_commit_us: Option<i64>,
     pub last_commit_us: i64,
 }
 
@@ -437,6 +438,7 @@ impl Visitor for Core {
             return;
         }
         self.totals.transactions += 1;
+        self.totals.first_commit_us.get_or_insert(transaction.time.0);
         self.totals.last_commit_us = transaction.time.0;
         self.classifier.begin(transaction);
         self.engine.begin(transaction);

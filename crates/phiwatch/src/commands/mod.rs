@@ -1,10 +1,12 @@
 //! One module per command.
 
+mod backtest;
 mod coverage;
 mod decode;
 mod demo;
 mod doctor;
 mod replay;
+mod rules;
 mod run;
 mod schema;
 
@@ -26,6 +28,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(&args),
         Command::Replay(args) => replay::run(args),
+        Command::Backtest(args) => backtest::run(&args),
+        Command::Rules(args) => rules::run(&args),
         Command::Decode(args) => decode::run(args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Doctor(args) => doctor::run(args),

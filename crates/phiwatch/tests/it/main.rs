@@ -1,6 +1,7 @@
 //! The program on files: no server needed.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
+mod backtest;
 mod cli;
 mod coverage;
 mod damage;
