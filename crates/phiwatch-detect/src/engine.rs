@@ -14,8 +14,9 @@ use crate::{
     volume::Volumes,
 };
 
-/// Version of the checkpoint's format.
-const VERSION: u16 = 2;
+/// Version of the checkpoint's format; the one before is read as well.
+const VERSION: u16 = 3;
+const PREVIOUS: u16 = VERSION - 1;
 const MAGIC: &[u8; 4] = b"PHWD";
 /// What prepared XA transactions may take, bytes, estimated; over it the oldest are forgotten, with
 /// a gap each.
@@ -172,10 +173,11 @@ impl Engine {
     /// allocates in proportion to the bytes.
     pub fn restore(settings: Settings, checkpoint: &[u8]) -> Result<Self, CheckpointError> {
         let mut input = Reader::new(checkpoint);
-        let is_known = input.take(4).ok() == Some(MAGIC)
-            && input.take(2).ok() == Some(VERSION.to_le_bytes().as_slice());
-        if !is_known {
-            return Err(CheckpointError::Version { expected: VERSION });
+        let is_magic = input.take(4).ok() == Some(MAGIC);
+        let version = input.take(2).ok().and_then(|bytes| bytes.try_into().ok());
+        match version.map(u16::from_le_bytes).filter(|_| is_magic) {
+            Some(version @ (VERSION | PREVIOUS)) => input.set_version(version),
+            _ => return Err(CheckpointError::Version { expected: VERSION }),
         }
         let memory = Memory::load(&mut input)?;
         if !input.is_empty() {

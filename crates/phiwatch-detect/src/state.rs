@@ -51,11 +51,24 @@ pub(crate) trait State: Sized {
 /// Bytes still to be read.
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
+    /// Version of the format that they are in.
+    version: u16,
 }
 
 impl<'a> Reader<'a> {
+    /// Bytes of the present format.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self { rest: bytes, version: u16::MAX }
+    }
+
+    /// What follows is in this version of the format.
+    pub(crate) fn set_version(&mut self, version: u16) {
+        self.version = version;
+    }
+
+    /// Whether a part is there that came with a version; see [`state_struct`].
+    pub(crate) fn has(&self, since: u16) -> bool {
+        self.version >= since
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -78,9 +91,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Implements [`State`] of a struct, field by field.
+/// Implements [`State`] of a struct, field by field. A field `since` a version of the format has its
+/// default in what an earlier version wrote.
 macro_rules! state_struct {
-    ($name:ident { $($field:ident),* $(,)? }) => {
+    (@load $input:ident) => { $crate::state::State::load($input)? };
+    (@load $input:ident $since:literal) => {
+        if $input.has($since) { $crate::state::State::load($input)? } else { Default::default() }
+    };
+    ($name:ident { $($field:ident $(since $since:literal)?),* $(,)? }) => {
         impl $crate::state::State for $name {
             fn save(&self, out: &mut Vec<u8>) {
                 $( $crate::state::State::save(&self.$field, out); )*
@@ -88,7 +106,7 @@ macro_rules! state_struct {
             fn load(
                 input: &mut $crate::state::Reader<'_>,
             ) -> Result<Self, $crate::state::CheckpointError> {
-                Ok(Self { $( $field: $crate::state::State::load(input)?, )* })
+                Ok(Self { $( $field: $crate::state::state_struct!(@load input $($since)?), )* })
             }
         }
     };

@@ -26,8 +26,8 @@ use crate::{
 const TALLIES_MAX: usize = 512;
 /// Tenants whose persons are counted apart in a transaction.
 const GROUPS_MAX: usize = 1024;
-/// Edited customers kept in their order: a transaction with more is judged by its persons alone.
-pub(crate) const ORDINALS_MAX: usize = 32;
+/// Edited customers kept in their order: so many or more are a job's statement, judged by its persons.
+pub(crate) const ORDINALS_MAX: usize = 5;
 /// Persons counted exactly per tenant in a transaction.
 pub(crate) const PERSONS_EXACT_MAX: usize = 65_536;
 /// Persons counted exactly in a transaction over all tenants.
@@ -661,7 +661,7 @@ fn code_words(code: phiwatch_magento::CodeChange) -> &'static str {
 
 state_struct!(Origin { start, gtid, server_id, thread });
 state_struct!(Tally { database, table, class, is_grid, phi, tenant, is_inferred, counts });
-state_struct!(Group { database, tenant, persons, orders, core_rows, phi, ordinals });
+state_struct!(Group { database, tenant, persons, orders, core_rows, phi, ordinals since 3 });
 state_struct!(Cross { tenant, statement, found, expected, weight, rows, phi });
 state_struct!(Copied { created, is_shadow, rows, classes, columns, sources });
 state_struct!(Note { database, table, class, is_grid, phi, tenant, item });

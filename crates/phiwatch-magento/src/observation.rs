@@ -158,6 +158,14 @@ pub struct Subject {
     pub sketch: u64,
 }
 
+impl Subject {
+    /// A customer of a shop's database.
+    #[must_use]
+    pub fn customer(database: &str, id: u64) -> Self {
+        token::customer(token::fixed(database.as_bytes()), id)
+    }
+}
+
 /// Place of a customer in the order of ids: tells whether changes walk through the customers.
 ///
 /// It is not printed, and leaves memory as a token only.

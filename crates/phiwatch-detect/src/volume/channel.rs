@@ -32,7 +32,7 @@ const DAYS: usize = 7;
 pub(crate) struct Scale {
     pub(crate) index: usize,
     pub(crate) secs: u64,
-    /// Tests a week.
+    /// Independent tests a week: a window is judged at each commit, which is more than one an hour.
     pub(crate) tests: f64,
     /// Share of the budget.
     pub(crate) share: f64,
@@ -43,9 +43,9 @@ pub(crate) struct Scale {
 pub(crate) const SCALES: [Scale; 5] = [
     Scale { index: 0, secs: 300, tests: 2016.0, share: 0.1, prior: 0.3 },
     Scale { index: 1, secs: 3_600, tests: 2016.0, share: 0.3, prior: 0.2 },
-    Scale { index: 2, secs: 21_600, tests: 168.0, share: 0.2, prior: 0.1 },
-    Scale { index: 3, secs: 86_400, tests: 168.0, share: 0.2, prior: 0.05 },
-    Scale { index: 4, secs: 259_200, tests: 168.0, share: 0.1, prior: 0.05 },
+    Scale { index: 2, secs: 21_600, tests: 2016.0, share: 0.2, prior: 0.1 },
+    Scale { index: 3, secs: 86_400, tests: 672.0, share: 0.2, prior: 0.05 },
+    Scale { index: 4, secs: 259_200, tests: 672.0, share: 0.1, prior: 0.05 },
 ];
 
 /// Where a bin stands in time.
@@ -255,6 +255,11 @@ impl Channel {
     /// Counts rows in the open bin.
     pub(crate) fn rows(&mut self, rows: u64) {
         self.open = self.open.saturating_add(rows);
+    }
+
+    /// Count of the open bin.
+    pub(crate) fn open(&self) -> u64 {
+        self.open
     }
 
     /// Observed in the window that ends in the open bin.

@@ -14,6 +14,7 @@
 //! - What an alert spoke of is not learned once a tenant is a week old.
 
 mod channel;
+mod drift;
 mod tail;
 mod walk;
 
@@ -24,6 +25,7 @@ use phiwatch_magento::Tenant;
 
 use self::{
     channel::{Age, Channel, Clock, SCALES, Scale, Slot, rounded},
+    drift::Drift,
     tail::PerTransaction,
     walk::Walk,
 };
@@ -180,9 +182,10 @@ struct Volume {
     per_transaction: BTreeMap<Count, PerTransaction>,
     /// Persons ever seen.
     known: Sketch,
-    /// How many they were at the hour's begin.
-    known_count: f64,
+    /// How many they were when last counted, and edits since.
+    known_count: (f64, u64),
     walk: Walk,
+    drift: Drift,
 }
 
 /// All tenants' counts.
@@ -276,8 +279,9 @@ impl Volume {
             orders: Channel::new(),
             per_transaction: BTreeMap::new(),
             known: Sketch::new(),
-            known_count: 0.0,
+            known_count: (0.0, 0),
             walk: Walk::default(),
+            drift: Drift::default(),
         }
     }
 
@@ -287,6 +291,16 @@ impl Volume {
 
     fn history_secs(&self, now: EventTime) -> i64 {
         now.secs().saturating_sub(self.since.secs()).max(0)
+    }
+
+    /// Persons known, for so many further edits: counted each hour, and while they still grow fast.
+    fn known_persons(&mut self, edits: usize) -> f64 {
+        let (known, since) = &mut self.known_count;
+        *since = since.saturating_add(u64::try_from(edits).unwrap_or(u64::MAX));
+        if *since as f64 > known.max(16.0) {
+            self.known_count = (self.known.estimate(), 0);
+        }
+        self.known_count.0
     }
 
     fn age_at(&self, bin: i64) -> Age {
@@ -328,6 +342,7 @@ impl Volume {
         let age = self.age_at(self.bin);
         let ends_hour = self.bin.rem_euclid(12) == 11;
         let next = Slot::of(self.bin + 1);
+        let changed = self.channels.get(&Count::Changed).map_or(0, Channel::open);
         let counts: Vec<Count> = self.channels.keys().copied().collect();
         for count in counts {
             let means = SCALES.map(|scale| self.mean(count, scale));
@@ -338,13 +353,14 @@ impl Volume {
                 }
             }
         }
+        self.drift.add(changed, self.orders.open());
         let means = SCALES.map(|scale| self.orders.expected(scale));
         self.orders.close_bin(slot, &means, ends_hour, age);
         if ends_hour {
             self.orders.close_hour(slot, &self.clock);
             self.clock.close_hour(slot);
             self.orders.begin_hour(next, &self.clock);
-            self.known_count = self.known.estimate();
+            self.known_count = (self.known.estimate(), 0);
             for channel in self.channels.values_mut() {
                 channel.begin_hour(next, &self.clock);
             }
@@ -354,6 +370,7 @@ impl Volume {
                 self.per_transaction.values_mut().for_each(|learned| learned.end_day(is_learned));
             }
             if next.hour_of_week == 0 {
+                self.drift.end_week();
                 self.per_transaction.values_mut().for_each(PerTransaction::decay);
             }
         }
@@ -373,6 +390,33 @@ impl Volume {
         let days = usize::try_from(days).unwrap_or_default();
         let recurring = channel.recurring(scale, Slot::of(self.bin), days);
         mu.max(recurring as f64)
+    }
+}
+
+/// What may be expected of an hour of a tenant without any history.
+#[derive(Debug, Clone, Copy)]
+struct Prior {
+    mean: f64,
+    dispersion: f64,
+    /// Persons over the mean from which it may alert.
+    floor: f64,
+}
+
+impl Volume {
+    /// For counts that are small in every shop: edits in the order of ids are chance, and the shop
+    /// itself deletes no customer (both by the hour's edits).
+    fn prior(&self, count: Count) -> Option<Prior> {
+        let edited = self.channels.get(&Count::Changed);
+        let edited = edited.map_or(0, |channel| channel.observed(SCALES[1])) as f64;
+        match count {
+            Count::Walked => {
+                Some(Prior { mean: (0.1 * edited).max(5.0), dispersion: 0.3, floor: 100.0 })
+            }
+            Count::Deleted => {
+                Some(Prior { mean: (0.05 * edited).max(5.0), dispersion: 1.0, floor: 50.0 })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -397,6 +441,8 @@ struct Over {
     a: f64,
     score: f64,
     wanted: f64,
+    /// Persons over `mu` from which it may alert.
+    floor: f64,
     /// Told already; it only grows on.
     goes_on: bool,
 }
@@ -431,12 +477,44 @@ impl Judge<'_> {
                 }
             }
         }
+        let reported = self.drifted();
         if let Some(signal) = self.walked() {
             best.entry(signal.rule).or_insert(signal);
         }
         self.volume.orders.rows(self.group.orders);
         self.group.persons.feed(&mut self.volume.known);
-        best.into_values().collect()
+        best.into_values().chain(reported).collect()
+    }
+
+    /// The week's report of changes per order: severity 1, a finding of its own.
+    fn drifted(&mut self) -> Option<Signal> {
+        let report = self.volume.drift.report.take()?;
+        let measure = Measure {
+            parameter: 0,
+            target: format!("{} / changes per order", tenant_uid(self.group.tenant)),
+            window_secs: report.current * 604_800,
+            from: EventTime(self.now.0.saturating_sub_unsigned(report.current * 604_800_000_000)),
+            until: self.now,
+            observed: report.changed,
+            expected: report.expected,
+            threshold: report.changed,
+            score: report.z,
+            history_secs: u64::try_from(self.volume.history_secs(self.now)).unwrap_or_default(),
+        };
+        let lead = format!(
+            "{} persons of {} were changed in {} weeks, where {:.0} fit its orders as they did up \
+             to {} weeks ago ({:.1} standard deviations)",
+            report.changed,
+            website(self.group.tenant),
+            report.current,
+            report.expected,
+            report.weeks,
+            report.z,
+        );
+        let mut signal = self.signal(Count::Changed, Severity::Informational, 0, lead, measure);
+        signal.key.what = "changes per order".to_owned();
+        signal.confidence = Confidence::Low;
+        Some(signal)
     }
 
     /// Customers in the order of their ids, over transactions of few.
@@ -445,7 +523,8 @@ impl Judge<'_> {
         if ordinals.is_empty() || ordinals.len() >= ORDINALS_MAX || self.excuse.reason.is_some() {
             return None;
         }
-        let (walk, known) = (&mut self.volume.walk, self.volume.known_count);
+        let known = self.volume.known_persons(ordinals.len());
+        let walk = &mut self.volume.walk;
         let steps = ordinals.iter().filter(|who| walk.step(**who, known)).count();
         if steps == 0 {
             return None;
@@ -456,30 +535,26 @@ impl Judge<'_> {
 
     /// Persons in this one transaction.
     fn transaction(&mut self, count: Count, persons: u64) -> Option<Signal> {
-        let history_secs = u64::try_from(self.volume.history_secs(self.now)).unwrap_or_default();
-        let learned = self.volume.per_transaction.entry(count).or_insert_with(PerTransaction::new);
-        let widest = &self.summary.widest;
-        let is_statement = widest.columns.is_some() && widest.persons >= STATEMENT_MIN;
-        let floor = if is_statement { STATEMENT_MIN } else { TRANSACTION_MIN };
-        let tests = learned.transactions.max(1000.0);
-        let wanted = libm::log10(tests / (self.budget * TRANSACTION_SHARE));
-        let score = learned.score(persons);
         if self.is_first_load() {
             return None;
         }
+        let widest = &self.summary.widest;
+        let is_statement = widest.columns.is_some() && widest.persons >= STATEMENT_MIN;
+        let floor = if is_statement { STATEMENT_MIN } else { TRANSACTION_MIN };
         let learned = self.volume.per_transaction.entry(count).or_insert_with(PerTransaction::new);
-        let is_alert = persons >= floor && score >= wanted;
-        let usual = learned.mean();
-        let threshold = if is_alert { learned.threshold(floor, wanted) } else { 0 };
-        if is_alert {
-            learned.told(persons);
-        } else {
+        let tests = learned.transactions.max(1000.0);
+        let wanted = libm::log10(tests / (self.budget * TRANSACTION_SHARE));
+        // Nearly every transaction has one person: its score is not worth its sums.
+        let score = if persons < floor { 0.0 } else { learned.score(persons) };
+        if persons < floor || score < wanted {
             if self.excuse.reason.is_none() {
                 learned.learn(persons);
                 self.count(count);
             }
             return None;
         }
+        let (usual, threshold) = (learned.mean(), learned.threshold(floor, wanted));
+        learned.told(persons);
         let measure = Measure {
             parameter: count.parameter(true),
             target: format!("{} / {}", tenant_uid(self.group.tenant), count.noun()),
@@ -490,7 +565,7 @@ impl Judge<'_> {
             expected: usual,
             threshold,
             score,
-            history_secs,
+            history_secs: u64::try_from(self.volume.history_secs(self.now)).unwrap_or_default(),
         };
         let about = if self.group.persons.total().1 { "" } else { "About " };
         let how = if is_statement { "one statement" } else { "one transaction" };
@@ -536,13 +611,18 @@ impl Judge<'_> {
         let floor = count.floor()?;
         let bin = self.volume.bin;
         let age = self.volume.age_at(bin);
-        if age == Age::New || self.is_silent || self.excuse.reason.is_some() {
+        if self.is_silent || self.excuse.reason.is_some() {
             return None;
         }
         let mut worst: Option<Over> = None;
         for scale in SCALES {
-            if age == Age::Learning && scale.index > 1 {
-                break;
+            let is_ready = match age {
+                Age::New => scale.index == 1,
+                Age::Learning => scale.index <= 1,
+                Age::Grown => true,
+            };
+            if !is_ready {
+                continue;
             }
             if let Some(over) = self.over(count, scale, floor, age)
                 && worst.as_ref().is_none_or(|worst| worst.rank() < over.rank())
@@ -557,7 +637,7 @@ impl Judge<'_> {
         } else {
             channel.speak(over.excess(), bin);
         }
-        let mut signal = self.over_signal(count, &over, over.excess(), floor);
+        let mut signal = self.over_signal(count, &over, over.excess());
         signal.is_follow_up = over.goes_on;
         Some(signal)
     }
@@ -569,7 +649,12 @@ impl Judge<'_> {
         if (observed as f64) < channel.expected(scale) + floor {
             return None;
         }
-        let mu = self.volume.mean(count, scale);
+        let prior = self.volume.prior(count);
+        let (floor, mu) = match (age, prior) {
+            (Age::New, Some(prior)) => (prior.floor, prior.mean),
+            (Age::New, None) => return None,
+            _ => (floor, self.volume.mean(count, scale)),
+        };
         let excess = observed as f64 - mu;
         let (told, largest) = channel.spoken(scale, self.volume.bin);
         let goes_on = excess < 1.5 * told;
@@ -577,7 +662,10 @@ impl Judge<'_> {
             return None;
         }
         let slot = Slot::of(self.volume.bin);
-        let mut a = channel.dispersion(scale, slot, mu, age);
+        let mut a = match prior.filter(|_| age == Age::New) {
+            Some(prior) => prior.dispersion,
+            None => channel.dispersion(scale, slot, mu, age),
+        };
         if channel.is_estimate() {
             let error = 0.02 * observed as f64 / mu;
             a += error * error;
@@ -587,11 +675,11 @@ impl Judge<'_> {
             self.stats.scores_failed += 1;
             return None;
         };
-        (score >= wanted).then_some(Over { scale, observed, mu, a, score, wanted, goes_on })
+        (score >= wanted).then_some(Over { scale, observed, mu, a, score, wanted, floor, goes_on })
     }
 
-    fn over_signal(&self, count: Count, over: &Over, excess: f64, floor: f64) -> Signal {
-        let least = rounded(over.mu + floor);
+    fn over_signal(&self, count: Count, over: &Over, excess: f64) -> Signal {
+        let least = rounded(over.mu + over.floor);
         let from = self.window_start(over.scale);
         let measure = Measure {
             parameter: count.parameter(false),
@@ -733,8 +821,9 @@ state_struct!(Volume {
     orders,
     per_transaction,
     known,
-    known_count,
-    walk,
+    known_count since 3,
+    walk since 3,
+    drift since 3,
 });
 
 impl State for Volumes {
@@ -748,6 +837,7 @@ impl State for Volumes {
         for volume in tenants.values() {
             volume.orders.check()?;
             volume.walk.check()?;
+            volume.drift.check()?;
             volume.channels.values().try_for_each(Channel::check)?;
             let are_sound = volume.clock.is_sound()
                 && volume.per_transaction.values().all(PerTransaction::is_sound);

@@ -169,7 +169,7 @@ fn step(persons: u64) -> usize {
     usize::try_from(u64::from(octave) * 2 + half).unwrap_or(STEPS).min(STEPS - 1)
 }
 
-state_struct!(PerTransaction { steps, transactions, persons, told });
+state_struct!(PerTransaction { steps, transactions, persons, told since 3 });
 
 #[cfg(test)]
 mod tests {

@@ -22,6 +22,9 @@ const STRIDE_MIN: f64 = 1.5;
 /// Probability that an ordinary edit is a step, at most.
 const CHANCE_MAX: f64 = 0.01;
 
+/// The same while nearly nobody is known.
+const FIRST_CHANCE_MAX: f64 = 0.05;
+
 /// The last edits of a tenant.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Walk {
@@ -41,6 +44,8 @@ impl Walk {
             self.heads.pop_front();
         }
         let stride = (CHANCE_MAX * known / heads as f64).clamp(STRIDE_MIN, STRIDE_MAX);
+        // While few are known, what lies between them is not.
+        let stride = stride.min(FIRST_CHANCE_MAX * known / heads as f64);
         let reach = stride * low.distance(high) as f64 / known.max(1.0);
         let near = self.heads.iter().position(|head| head.distance(who) as f64 <= reach);
         let is_step = match near.and_then(|at| self.heads.remove(at)) {

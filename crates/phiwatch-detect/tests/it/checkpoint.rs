@@ -149,6 +149,17 @@ proptest! {
 }
 
 #[test]
+fn the_version_before_is_read() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/state/engine-2.bin");
+    let old = std::fs::read(path).unwrap();
+    let engine = Engine::restore(Settings::default(), &old).unwrap();
+    assert!(engine.now().is_some() && engine.stats().keys > 0);
+    let new = engine.checkpoint();
+    assert_ne!(new, old);
+    assert_eq!(Engine::restore(Settings::default(), &new).unwrap().checkpoint(), new);
+}
+
+#[test]
 fn other_versions_are_refused() {
     let mut bytes = Engine::new(Settings::default()).checkpoint();
     assert!(Engine::restore(Settings::default(), &bytes).is_ok());
@@ -160,6 +171,6 @@ fn other_versions_are_refused() {
     bytes[4] = 1;
     assert_eq!(
         Engine::restore(Settings::default(), &bytes).err(),
-        Some(CheckpointError::Version { expected: 2 })
+        Some(CheckpointError::Version { expected: 3 })
     );
 }
