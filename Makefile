@@ -6,8 +6,10 @@ export PHIWATCH_TEST_MARIADB ?= 127.0.0.1:33110
 export PHIWATCH_TEST_KAFKA ?= 127.0.0.1:39092
 CARGO := deploy/dev/cargo.sh
 T ?= 60
+PER_SIZE ?= 12
+SEED ?= 101
 
-.PHONY: help run build check unit test servers fixtures docs fuzz bench clean
+.PHONY: help run build check unit test servers fixtures docs fuzz bench bench-detect clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -54,6 +56,11 @@ fuzz: ## each fuzz target for T seconds (default 60)
 
 bench: ## speed and memory beside the peers, written into docs/performance.md (SIZE=1 ROUNDS=3; SIZE=0.05 for a try; BENCH_ONLY=files,socket,memory,latency,source)
 	deploy/dev/bench/bench.sh
+
+bench-detect: ## recall, delay and false alerts on simulated months, into docs/detection.md (PER_SIZE=12 SEED=101); then NAB's count series
+	deploy/dev/prerequisites.sh build
+	$(CARGO) run --release --quiet -p phiwatch-score -- bench --per-size $(PER_SIZE) --seed $(SEED) --document docs/detection.md
+	$(CARGO) run --release --quiet -p phiwatch-score -- nab
 
 clean: ## remove build results (the servers' files: deploy/dev/down.sh, then remove PHIWATCH_DEV_HOME)
 	$(CARGO) clean

@@ -95,8 +95,8 @@ fn observation(table: &str, class: TableClass, website: u32) -> Observation {
 }
 
 fn about(like: &Observation, op: Op, id: u64) -> Observation {
-    let token = id.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ id >> 7;
-    Observation { op: Some(op), subject: Some(Subject { token, sketch: token }), ..like.clone() }
+    let subject = Some(Subject::customer(&like.table.database, id));
+    Observation { op: Some(op), subject, ..like.clone() }
 }
 
 fn edited(like: &Observation, id: u64) -> Observation {

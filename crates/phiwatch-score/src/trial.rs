@@ -38,6 +38,8 @@ pub(crate) struct Outcome {
     pub(crate) false_alerts: Vec<FalseAlert>,
     /// Seconds from the begin of each attack to its first alert, by [`KINDS`].
     pub(crate) delays: Vec<Option<i64>>,
+    /// Reports of changes per order in those weeks.
+    pub(crate) false_reports: usize,
     pub(crate) transactions: u64,
 }
 
@@ -52,7 +54,11 @@ pub(crate) struct FalseAlert {
 pub(crate) fn run(website: u32, size: f64, setting: Setting) -> Outcome {
     let tenant = Tenant::new(setting.seed, website, size, setting.weeks);
     let people = People::new(&tenant, setting.tenants, setting.jobs);
-    let settings = Settings { false_alerts_per_week: setting.budget, ..Settings::default() };
+    let settings = Settings {
+        false_alerts_per_week: setting.budget,
+        severity_min: Severity::Informational,
+        ..Settings::default()
+    };
     let mut run = Run {
         engine: Engine::new(settings.clone()),
         feeder: Feeder::new(website),
@@ -81,12 +87,16 @@ pub(crate) fn run(website: u32, size: f64, setting: Setting) -> Outcome {
             message: format!("{} {}", alert.rule, alert.message),
         })
         .collect();
+    let reports = run.alerts.iter().filter(|alert| is_report(alert));
+    let false_reports = reports.filter(|alert| alert.time.secs() >= start).count();
     let delays = attacks
         .iter()
         .zip(&forks)
         .map(|(attack, fork)| {
             let begin = EPOCH + attack.from as i64 * BIN_SECS;
-            let alerts = fork.iter().flatten().filter(|alert| is_told(alert));
+            let alerts = fork.iter().flatten().filter(|alert| {
+                if attack.is_scattered() { is_report(alert) } else { is_told(alert) }
+            });
             let mut times = alerts.map(|alert| alert.time.secs());
             let is_explained = |time: i64| {
                 told.iter().any(|alert| (alert.time.secs() - time).abs() <= EXPLAINED_SECS)
@@ -94,7 +104,13 @@ pub(crate) fn run(website: u32, size: f64, setting: Setting) -> Outcome {
             times.find(|time| !is_explained(*time)).map(|time| time - begin)
         })
         .collect();
-    Outcome { size, false_alerts, delays, transactions: run.engine.stats().transactions }
+    let transactions = run.engine.stats().transactions;
+    Outcome { size, false_alerts, delays, false_reports, transactions }
+}
+
+/// The weekly report of changes per order, which is no alert.
+fn is_report(alert: &Alert) -> bool {
+    alert.severity == Severity::Informational && alert.message.contains("standard deviations")
 }
 
 /// Whether an operator would see it as news; the end of a finding is none.

@@ -4,7 +4,7 @@ use rand::RngExt as _;
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng as _};
 
 use super::{
-    BIN_SECS, HOUR, WEEK,
+    BIN_SECS, DAY, HOUR, WEEK,
     model::{Tenant, poisson},
 };
 
@@ -29,19 +29,40 @@ pub struct Kind {
     bins: usize,
     in_quietest_hour: bool,
     is_ramp: bool,
+    /// Growth a day on top of the ordinary changes, of ordinary persons, from the fifth week to the
+    /// end: it means to teach the baseline.
+    growth: f64,
 }
 
 const fn total(name: &'static str, deed: Deed, share: f64, bins: usize) -> Kind {
-    Kind { name, deed, share, is_an_hour: false, bins, in_quietest_hour: false, is_ramp: false }
+    Kind {
+        name,
+        deed,
+        share,
+        is_an_hour: false,
+        bins,
+        in_quietest_hour: false,
+        is_ramp: false,
+        growth: 0.0,
+    }
 }
 
 const fn hourly(name: &'static str, deed: Deed, share: f64, hours: usize) -> Kind {
     let bins = hours * HOUR;
-    Kind { name, deed, share, is_an_hour: true, bins, in_quietest_hour: false, is_ramp: false }
+    Kind {
+        name,
+        deed,
+        share,
+        is_an_hour: true,
+        bins,
+        in_quietest_hour: false,
+        is_ramp: false,
+        growth: 0.0,
+    }
 }
 
 /// The kinds that are scored.
-pub const KINDS: [Kind; 10] = [
+pub const KINDS: [Kind; 11] = [
     total("100 % in 20 minutes", Deed::Change, 1.0, 4),
     total("10 % in ten minutes", Deed::Change, 0.1, 2),
     total("1 % in ten minutes", Deed::Change, 0.01, 2),
@@ -58,6 +79,7 @@ pub const KINDS: [Kind; 10] = [
     },
     total("5 % deleted in ten minutes", Deed::Delete, 0.05, 2),
     hourly("0.05 % an hour deleted for 3 days", Deed::Delete, 0.0005, 72),
+    Kind { growth: 0.01, ..total("slow poisoning, 1 % a day", Deed::Change, 0.0, 1) },
 ];
 
 /// One attack on one tenant.
@@ -82,6 +104,9 @@ impl Attack {
         let name =
             kind.name.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
         let mut random = ChaCha8Rng::seed_from_u64(tenant.seed ^ name);
+        if kind.growth > 0.0 {
+            return Self::poison(tenant, kind, &mut random);
+        }
         let last = tenant.bins.len() - kind.bins - 1;
         let mut from = random.random_range((4 * WEEK).min(last)..last);
         if kind.in_quietest_hour {
@@ -99,10 +124,34 @@ impl Attack {
         Self { kind, from, until: from + kind.bins, first, counts }
     }
 
+    fn poison(tenant: &Tenant, kind: Kind, random: &mut ChaCha8Rng) -> Self {
+        let (from, until) = ((4 * WEEK).min(tenant.bins.len()), tenant.bins.len());
+        let counts = (from..until)
+            .map(|bin| {
+                let days = (bin - from) as f64 / DAY as f64;
+                let extra = (1.0 + kind.growth).powf(days) - 1.0;
+                poisson(random, f64::from(tenant.bins[bin].changed) * extra)
+            })
+            .collect();
+        Self { kind, from, until, first: 0, counts }
+    }
+
+    /// Whether it takes persons here and there, as ordinary traffic does.
+    #[must_use]
+    pub fn is_scattered(&self) -> bool {
+        self.kind.growth > 0.0
+    }
+
     /// What is done.
     #[must_use]
     pub fn deed(&self) -> Deed {
         self.kind.deed
+    }
+
+    /// Persons taken in a bin.
+    #[must_use]
+    pub fn count(&self, bin: usize) -> u32 {
+        self.counts.get(bin.wrapping_sub(self.from)).copied().unwrap_or_default()
     }
 
     /// Persons (ordinals) taken in a bin, and the second at which each is, in their order.
@@ -114,7 +163,7 @@ impl Attack {
             .take(index.min(self.counts.len()))
             .map(|count| u64::from(*count))
             .sum();
-        let count = self.counts.get(index).copied().unwrap_or_default();
+        let count = self.count(bin);
         let first = self.first;
         (0..u64::from(count)).map(move |n| {
             let secs = n as i64 * BIN_SECS / i64::from(count.max(1));

@@ -12,6 +12,7 @@
 )]
 
 pub mod attack;
+pub mod binlog;
 pub mod model;
 pub mod people;
 

@@ -101,7 +101,11 @@ impl<'a> People<'a> {
         self.batches(&mut random, start, counts.job, true, &mut out);
         if let Some(attack) = attack {
             for (secs, ordinal) in attack.taken(bin, self.tenant.persons) {
-                let who = self.id(ordinal);
+                let who = if attack.is_scattered() {
+                    self.someone(&mut random)
+                } else {
+                    self.id(ordinal)
+                };
                 let what = match attack.deed() {
                     Deed::Change => What::Change(vec![who]),
                     Deed::Delete => What::Delete(who),
