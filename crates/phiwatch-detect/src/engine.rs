@@ -6,7 +6,7 @@ use phiwatch_magento::{Observation, Tenant};
 use crate::{
     alert::{Alert, Evidence, EvidenceTables, RuleId, Severity},
     finding::{self, Act, Desk, Findings, Key, Signal},
-    rules::Rules,
+    rules::{Rules, access},
     settings::Settings,
     state::{CheckpointError, Reader, State, state_struct},
     stats::Stats,
@@ -147,6 +147,7 @@ impl Engine {
     pub fn missing(&mut self, what: &str, at: &BinlogPosition, out: &mut Vec<Alert>) {
         let lead = format!("Transactions were never delivered and so not examined: {what}");
         let what: String = what.chars().take(256).collect();
+        self.memory.rules.blind(self.memory.now);
         self.tell_gap(at, format!("missing {what}"), lead, None, out);
     }
 
@@ -184,7 +185,7 @@ impl Engine {
             return Err(CheckpointError::Damaged("bytes after the end"));
         }
         let stats = Stats {
-            keys: memory.volumes.keys() as u64,
+            keys: (memory.volumes.keys() + memory.rules.keys()) as u64,
             findings_open: memory.findings.len() as u64,
             prepared: memory.prepared.len() as u64,
             ..Stats::default()
@@ -221,9 +222,14 @@ impl Engine {
         stats.facts_dropped += summary.dropped;
         stats.unverified += summary.unverified;
         let now = memory.now;
-        let (mut signals, excuse) = memory.rules.judge(summary, now, settings, &memory.volumes);
-        let per_week = settings.false_alerts_per_week;
+        let (mut signals, excuse) =
+            memory.rules.judge(summary, now, settings, &memory.volumes, stats);
+        let per_week = settings.false_alerts_per_week * (1.0 - access::SHARE);
         signals.extend(memory.volumes.judge(summary, now, per_week, &excuse, stats));
+        stats.keys += memory.rules.keys() as u64;
+        if excuse.is_patch {
+            patched(&mut signals);
+        }
         if signals.is_empty() {
             return;
         }
@@ -296,6 +302,15 @@ impl Engine {
 
 fn gap_of(origin: &Origin, cause: Malformed) -> Gap {
     Gap { at: origin.start.clone(), bytes: 0, gtid: origin.gtid.clone(), table: None, cause }
+}
+
+/// A data patch and its row in `patch_list` are one transaction: what it changes is expected, what
+/// it deletes is not.
+fn patched(signals: &mut [Signal]) {
+    for signal in signals.iter_mut().filter(|signal| signal.rule == RuleId::BulkChange) {
+        signal.severity = Severity::Informational;
+        signal.benign = Some("a data patch of an upgrade".to_owned());
+    }
 }
 
 /// One signal per (rule, key): the strongest, the first of equals; in the order they came.

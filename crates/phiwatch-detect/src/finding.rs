@@ -32,12 +32,15 @@ const EVIDENCE_HALF: usize = 4;
 const EVIDENCE_TABLES_MAX: usize = 64;
 /// Least time between two updates of one finding that are not a rise in severity, seconds.
 pub(crate) const UPDATE_SECS: i64 = 600;
-/// States of a finding up to which news is told at once; after them it waits like growth.
+/// States of a finding up to which news is told at once; after them it waits, but for one state each
+/// [`UPDATE_SECS`] that the finding has been open.
 const NEWS_MAX: u32 = 8;
 /// A finding without a signal for so long is closed, seconds.
 pub(crate) const QUIET_SECS: i64 = 7_200;
 /// A gap stays a gap: it is never closed, but forgotten after so long, seconds.
 const GAP_KEPT_SECS: i64 = 30 * 86_400;
+/// What is overdue is said once a day; not said for so long, it is not overdue any more, seconds.
+const OVERDUE_SECS: i64 = 2 * 86_400;
 /// Findings open at a time; over it the longest quiet one is closed.
 const OPEN_MAX: usize = 4096;
 /// Persons of a finding counted exactly over its transactions.
@@ -96,6 +99,8 @@ pub(crate) struct Signal {
     pub(crate) is_follow_up: bool,
     /// An act of its own, worth telling even if the finding has not doubled.
     pub(crate) is_news: bool,
+    /// Invariants that the act breaks.
+    pub(crate) aspects: BTreeSet<u8>,
 }
 
 impl Signal {
@@ -118,6 +123,7 @@ impl Signal {
             benign: None,
             is_follow_up: false,
             is_news: false,
+            aspects: BTreeSet::new(),
         }
     }
 }
@@ -169,6 +175,8 @@ pub(crate) struct Finding {
     told: Option<Told>,
     /// When a waiting update is due.
     due: Option<EventTime>,
+    /// Invariants broken so far.
+    aspects: BTreeSet<u8>,
 }
 
 /// The open findings.
@@ -206,11 +214,13 @@ impl Findings {
         if let Some(finding) = self.open.get_mut(&id) {
             let before = finding.persons.total().0;
             let may_be_news = signal.is_news;
+            let is_other = may_be_news && finding.is_other_breach(&signal.aspects);
             finding.absorb(signal, act);
             // Quote, order and grid of one wrong order come in transactions of their own.
             let is_new_person = finding.persons.total().0 > before;
-            let is_news = may_be_news && (id.0 != RuleId::CrossTenantWrite || is_new_person);
-            finding.consider(&id, is_news, act.time, desk);
+            let is_news =
+                may_be_news && (id.0 != RuleId::CrossTenantWrite || is_new_person || is_other);
+            finding.consider(&id, (is_news, is_other), act.time, desk);
         }
     }
 
@@ -306,7 +316,16 @@ impl Finding {
             benign: None,
             told: None,
             due: None,
+            aspects: BTreeSet::new(),
         }
+    }
+
+    /// Whether the act breaks an invariant that none before it did, nor what follows from one.
+    fn is_other_breach(&self, aspects: &BTreeSet<u8>) -> bool {
+        aspects.iter().any(|one| {
+            !self.aspects.contains(one)
+                && !leaders(*one).iter().any(|leader| self.aspects.contains(leader))
+        })
     }
 
     fn absorb(&mut self, signal: Signal, act: &Act<'_>) {
@@ -317,6 +336,7 @@ impl Finding {
             self.confidence = signal.confidence;
         }
         self.severity = self.severity.max(signal.severity);
+        self.aspects.extend(signal.aspects);
         self.phi = self.phi.union(signal.phi);
         self.rows += signal.rows;
         self.transactions += 1;
@@ -343,6 +363,10 @@ impl Finding {
             while evidence.tables.len() > EVIDENCE_TABLES_MAX {
                 evidence.tables.pop_last();
             }
+            // What is overdue has one place, where it was last seen.
+            if self.first.last() == Some(&evidence) {
+                return;
+            }
             if self.first.len() < EVIDENCE_HALF {
                 self.first.push(evidence);
             } else {
@@ -361,7 +385,16 @@ impl Finding {
     }
 
     /// Tells now what must be told now, or notes when.
-    fn consider(&mut self, id: &(RuleId, Key), is_news: bool, now: EventTime, desk: &mut Desk<'_>) {
+    ///
+    /// News is told at once, the first [`NEWS_MAX`] states and one more each [`UPDATE_SECS`]; a
+    /// breach of another kind always, there are few kinds.
+    fn consider(
+        &mut self,
+        id: &(RuleId, Key),
+        (is_news, is_other): (bool, bool),
+        now: EventTime,
+        desk: &mut Desk<'_>,
+    ) {
         let Some(told) = &self.told else {
             return self.tell(id, Activity::Create, now, desk);
         };
@@ -372,7 +405,9 @@ impl Finding {
         let has_grown = doubled(self.persons().0, told.persons) || doubled(self.rows, told.rows);
         if has_grown || is_news {
             let due = EventTime(told.time.0.saturating_add(UPDATE_SECS * 1_000_000));
-            if due <= now || (is_news && self.revision < NEWS_MAX) {
+            let open_secs = now.secs().saturating_sub(self.first_seen.secs()).max(0);
+            let room = i64::from(NEWS_MAX).saturating_add(open_secs / UPDATE_SECS);
+            if due <= now || is_other || (is_news && i64::from(self.revision) < room) {
                 self.tell(id, Activity::Update, now, desk);
             } else {
                 self.due = Some(due);
@@ -418,7 +453,7 @@ impl Finding {
             first_seen: self.first_seen,
             last_seen: self.last_seen,
             title: rule.info().title,
-            message: self.message(),
+            message: self.message(rule),
             analysis: self.measure.as_ref().map(Measure::analysis),
             evidence: self.first.iter().chain(&self.last).cloned().collect(),
             phi: self.phi,
@@ -428,9 +463,10 @@ impl Finding {
         }
     }
 
-    fn message(&self) -> String {
+    fn message(&self, rule: RuleId) -> String {
         let is_window = self.measure.as_ref().is_some_and(|measure| measure.window_secs > 0);
-        if self.transactions < 2 || is_window {
+        // What is overdue is said again so that the finding stays open: that is no other act.
+        if self.transactions < 2 || is_window || rule == RuleId::RetentionOverdue {
             return format!("{}.", self.lead);
         }
         let (persons, is_exact) = self.persons();
@@ -449,7 +485,11 @@ impl Finding {
     }
 
     fn next_due(&self, rule: RuleId) -> EventTime {
-        let quiet = if rule == RuleId::CoverageGap { GAP_KEPT_SECS } else { QUIET_SECS };
+        let quiet = match rule {
+            RuleId::CoverageGap => GAP_KEPT_SECS,
+            RuleId::RetentionOverdue => OVERDUE_SECS,
+            _ => QUIET_SECS,
+        };
         let close = EventTime(self.last_seen.0.saturating_add(quiet * 1_000_000));
         self.due.map_or(close, |due| due.min(close))
     }
@@ -471,9 +511,19 @@ impl Measure {
     }
 }
 
+/// Invariants whose breach brings a breach of this one with it: a wrong order has wrong parts, a
+/// customer moved has a wrong grid row.
+fn leaders(invariant: u8) -> &'static [u8] {
+    match invariant {
+        7 | 8 | 9 | 13 | 20 => &[3, 4, 5, 12],
+        17 => &[1, 2],
+        _ => &[],
+    }
+}
+
 /// What was counted, in words.
 pub(crate) fn parameter(index: u8) -> &'static str {
-    const WORDS: [&str; 10] = [
+    const WORDS: [&str; 16] = [
         "distinct persons changed",
         "distinct persons changed in one transaction",
         "distinct persons whose orders changed",
@@ -484,6 +534,12 @@ pub(crate) fn parameter(index: u8) -> &'static str {
         "distinct persons whose orders were deleted in one transaction",
         "distinct persons changed by an import",
         "distinct persons changed in the order of their ids",
+        "distinct accounts with failed logons",
+        "distinct accounts locked",
+        "distinct accounts whose password was asked to be reset",
+        "distinct persons looked at by one admin user",
+        "distinct customers with a new API token",
+        "carts deleted",
     ];
     WORDS.get(usize::from(index)).copied().unwrap_or("distinct persons counted")
 }
@@ -581,6 +637,7 @@ state_struct!(Finding {
     benign,
     told,
     due,
+    aspects since 3,
 });
 
 impl State for Findings {

@@ -42,6 +42,8 @@ const COMPONENT: Attack =
 const SKIMMED: Attack =
     Attack { tactic: COLLECTION, technique: ("T1056.003", "Web Portal Capture") };
 const GUESSED: Attack = Attack { tactic: CREDENTIALS, technique: ("T1110", "Brute Force") };
+const SPRAYED: Attack =
+    Attack { tactic: CREDENTIALS, technique: ("T1110.003", "Password Spraying") };
 const TRACES: Attack = Attack { tactic: EVASION, technique: ("T1070", "Indicator Removal") };
 
 impl RuleId {
@@ -105,7 +107,7 @@ fn access(rule: RuleId) -> Row {
         RuleId::FailedAccess => (
             "Logon failures climbing",
             RuleKind::Statistical,
-            &[GUESSED],
+            &[GUESSED, SPRAYED],
             "Block the sources at the edge, and reset the accounts that were entered.",
         ),
         RuleId::CrossTenantWrite => (
@@ -170,7 +172,7 @@ fn care(rule: RuleId) -> Row {
         RuleId::AuditTampered => (
             "The audit trail was changed",
             RuleKind::Rule,
-            &[TRACES],
+            &[TRACES, WEAKENED],
             "Restore the rows from the binlog or a backup, and treat the session as hostile.",
         ),
         RuleId::RetentionOverdue => (

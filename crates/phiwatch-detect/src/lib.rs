@@ -17,6 +17,7 @@ mod notice;
 mod persons;
 mod rules;
 mod settings;
+mod signs;
 mod state;
 mod stats;
 mod summary;

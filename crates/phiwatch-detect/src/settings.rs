@@ -20,6 +20,8 @@ pub struct Settings {
     pub maintenance: Vec<MaintenanceWindow>,
     /// The shop's cron clock minus UTC, seconds.
     pub time_zone_offset_secs: i32,
+    /// How long the action log must be kept, days.
+    pub action_log_retention_days: u32,
 }
 
 impl Default for Settings {
@@ -30,6 +32,7 @@ impl Default for Settings {
             rules_off: BTreeSet::new(),
             maintenance: Vec::new(),
             time_zone_offset_secs: 0,
+            action_log_retention_days: 60,
         }
     }
 }

@@ -466,6 +466,9 @@ state_enum!(AccountChange {
     14 => SqlAccount,
     15 => SqlAccountRemoved,
     16 => SqlGrant { all, global, grant_option },
+    17 => RoleScope { role_id },
+    18 => CompanyKeeper { company_id, user_id },
+    19 => CompanyAdministrator { company_id },
 });
 
 #[cfg(test)]

@@ -13,12 +13,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use phiwatch_binlog::{BinlogPosition, EventTime, Gtid, Op, Transaction};
 use phiwatch_magento::{
     AccountChange, ConfigVerdict, CopyForm, CrossTenant, ExportEntity, Fact, ImportPhase,
-    Observation, Ordinal, PhiClasses, Subject, TableClass, TableInfo, Tenant, Weight,
+    Observation, Ordinal, PhiClasses, Sign, Subject, TableClass, TableInfo, Tenant, Weight,
 };
 
 use crate::{
     alert::{Evidence, EvidenceTables, TableCounts},
     persons::{Kinds, Persons},
+    signs::Signs,
     state::{state_enum, state_struct},
 };
 
@@ -227,6 +228,7 @@ pub(crate) struct Summary {
     held: usize,
     /// A gap was told for rows that a statement hides.
     pub(crate) has_gap: bool,
+    pub(crate) signs: Signs,
 }
 
 impl Summary {
@@ -247,6 +249,7 @@ impl Summary {
             unverified: 0,
             held: 0,
             has_gap: false,
+            signs: Signs::default(),
         }
     }
 
@@ -443,6 +446,7 @@ impl Summary {
             Fact::Import { phase, rows } => Item::Import { phase: *phase, rows: *rows },
             Fact::Maintenance { kind } => Item::Maintenance { kind: (*kind).to_owned() },
             Fact::UnseenRows => Item::Unseen,
+            Fact::Sign(sign) => return self.sign(observation, sign),
         };
         if self.notes.len() >= NOTES_MAX {
             self.dropped += 1;
@@ -457,6 +461,10 @@ impl Summary {
             tenant: observation.tenant,
             item,
         });
+    }
+
+    fn sign(&mut self, observation: &Observation, sign: &Sign) {
+        self.dropped += u64::from(!self.signs.push(observation, sign));
     }
 
     fn crossed(&mut self, observation: &Observation, cross: &CrossTenant) {
@@ -535,6 +543,7 @@ impl Summary {
             + self.cross.len()
             + self.copies.len()
             + self.notes.len()
+            + self.signs.items()
             + 4;
         // A change of a role's permissions is short, and there are hundreds of them.
         persons + lists * EACH + self.accounts.len() * 96
@@ -682,6 +691,7 @@ state_struct!(Summary {
     unverified,
     held,
     has_gap,
+    signs since 3,
 });
 state_enum!(Item {
     0 => Remap { what },

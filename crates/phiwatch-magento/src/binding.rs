@@ -11,9 +11,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use phiwatch_binlog::{Column, Table};
 
 use crate::{
-    Catalog, PhiClasses, TableClass, TableInfo,
+    Catalog, PhiClasses, TableClass, TableInfo, Weight,
     catalog::{Entity, Path, Rule, Step, TableSpec},
     row::{Slot, is_integer},
+    signs::TrailSlots,
     token,
 };
 
@@ -38,6 +39,16 @@ pub(crate) enum Kind {
     },
 }
 
+impl Kind {
+    /// The rule of a table of the catalogue.
+    pub(crate) fn rule(self) -> Option<Rule> {
+        match self {
+            Self::Known(rule) => rule,
+            Self::Copy { .. } => None,
+        }
+    }
+}
+
 /// One version of a table, bound.
 #[derive(Debug)]
 pub(crate) struct Binding {
@@ -55,6 +66,8 @@ pub(crate) struct Binding {
     pub(crate) subject: Vec<(Step, Slot)>,
     pub(crate) defines: Option<(Entity, Slot)>,
     keys: [Slot; KEYS_MAX],
+    /// The table is an audit trail.
+    pub(crate) trail: Option<TrailSlots>,
     /// Names of columns that a rule needs and the table does not have.
     pub(crate) absent: Vec<String>,
 }
@@ -76,6 +89,10 @@ impl Binding {
         let keys = spec.rule.map_or(&[][..], rule_columns);
         builder.need(keys.iter().copied());
         builder.paths(spec);
+        if let Some(trail) = &spec.trail {
+            let names = trail.time.iter().chain(&trail.user).chain(&trail.fixed);
+            builder.need(names.map(String::as_str));
+        }
         builder.take(spec.phi.keys().map(String::as_str), &spec.touch);
         if info.class.is_personal() {
             if table.columns.len() <= COMPARED_WHOLE_MAX {
@@ -133,6 +150,7 @@ fn guess(table: &Table, catalog: &Catalog) -> TableSpec {
         watch: Vec::new(),
         is_grid: false,
         is_mark: false,
+        trail: None,
         phi: std::collections::BTreeMap::new(),
     }
 }
@@ -225,6 +243,15 @@ impl<'a> Builder<'a> {
         for (slot, name) in slots.iter_mut().zip(keys) {
             *slot = self.slot(name);
         }
+        let trail = spec.trail.as_ref().map(|trail| TrailSlots {
+            keep: trail.keep,
+            weight: trail.weight.unwrap_or(Weight::High),
+            time: trail.time.as_deref().map_or(Slot::OFF, |name| self.slot(name)),
+            user: trail.user.as_deref().map_or(Slot::OFF, |name| self.slot(name)),
+            fixed: (trail.fixed.iter().map(|name| self.slot(name)))
+                .filter(|slot| *slot != Slot::OFF)
+                .collect(),
+        });
         let projection: Vec<u16> = self.chosen.iter().copied().collect();
         let columns: Vec<Column> =
             projection.iter().map(|at| self.table.columns[usize::from(*at)].clone()).collect();
@@ -241,6 +268,7 @@ impl<'a> Builder<'a> {
             subject,
             defines,
             keys: slots,
+            trail,
             absent,
         }
     }
@@ -257,11 +285,19 @@ fn name_hash(column: &Column, touch: &[String]) -> u64 {
 /// Columns that a rule reads, in the order in which its code names them.
 pub(crate) fn rule_columns(rule: Rule) -> &'static [&'static str] {
     match rule {
-        Rule::Customer => &["entity_id", "website_id", "store_id", "email"],
+        Rule::Customer => &[
+            "entity_id",
+            "website_id",
+            "store_id",
+            "email",
+            "failures_num",
+            "lock_expires",
+            "group_id",
+        ],
         Rule::CustomerAttribute | Rule::AddressAttribute => &["entity_id", "attribute_id"],
         Rule::Address => &["entity_id", "parent_id"],
         Rule::CustomerGrid => &["entity_id", "website_id"],
-        Rule::Order => &["entity_id", "store_id", "customer_id", "customer_email"],
+        Rule::Order => &["entity_id", "store_id", "customer_id", "customer_email", "increment_id"],
         Rule::OrderAddress => &["parent_id", "customer_id", "customer_address_id"],
         Rule::OrderChild | Rule::OrderChildGrid => &["order_id", "store_id"],
         Rule::OrderGrid => &["entity_id", "store_id", "customer_id"],
@@ -276,9 +312,20 @@ pub(crate) fn rule_columns(rule: Rule) -> &'static [&'static str] {
         Rule::StoreGroup => &["group_id", "website_id"],
         Rule::Store => &["store_id", "website_id", "group_id"],
         Rule::Setting => &["scope", "scope_id", "path", "value"],
-        Rule::AdminUser => &["user_id", "email", "password", "is_active"],
+        Rule::AdminUser => {
+            &["user_id", "email", "password", "is_active", "failures_num", "lock_expires"]
+        }
         Rule::AdminPassword => &["user_id"],
-        Rule::Role => &["role_id", "parent_id", "role_type", "user_id", "user_type"],
+        Rule::Role => &[
+            "role_id",
+            "parent_id",
+            "role_type",
+            "user_id",
+            "user_type",
+            "gws_is_all",
+            "gws_websites",
+            "gws_store_groups",
+        ],
         Rule::Permission => &["role_id", "resource_id", "permission"],
         Rule::Integration => &["integration_id", "status"],
         Rule::OauthToken => &["entity_id", "customer_id", "type"],
@@ -292,7 +339,30 @@ pub(crate) fn rule_columns(rule: Rule) -> &'static [&'static str] {
         Rule::ImportData => &["entity", "data"],
         Rule::ImportHistory => &["summary"],
         Rule::Content => &["content", "layout_update_xml"],
+        _ => other_columns(rule),
+    }
+}
+
+/// The same of rules whose rows are about other rows, of companies and of upgrades.
+fn other_columns(rule: Rule) -> &'static [&'static str] {
+    match rule {
+        Rule::TokenRequest => &["user_name", "user_type", "failures_count"],
+        Rule::ResetRequest => &["request_type", "account_reference"],
+        Rule::ActionLog => &["user_id", "action", "fullaction", "event_code", "info"],
+        Rule::LoginAs => &["admin_id", "customer_id"],
+        Rule::LoginAsLog => &["user_id", "customer_id"],
+        Rule::CronJob => &["job_code", "status"],
+        Rule::Bulk => &["uuid"],
+        Rule::Company => {
+            &["entity_id", "super_user_id", "customer_group_id", "sales_representative_id"]
+        }
+        Rule::CompanyRole => &["role_id", "company_id"],
+        Rule::CompanyUserRole => &["user_id", "role_id"],
+        Rule::CompanyNode => &["structure_id", "parent_id", "entity_id", "entity_type"],
+        Rule::CompanyOrder => &["order_id", "company_id"],
+        Rule::Payment => &["cc_number_enc"],
         Rule::Patch => &["patch_id"],
         Rule::Module => &["schema_version", "data_version"],
+        _ => &[],
     }
 }

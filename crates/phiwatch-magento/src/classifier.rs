@@ -14,21 +14,25 @@ use std::{
 };
 
 use phiwatch_binlog::{
-    Column, End, Gap, Malformed, Op, Plan, Projection, RowChange, Statement, Table, Transaction,
+    Column, End, EventTime, Gap, Malformed, Op, Plan, Projection, RowChange, Statement, Table,
+    Transaction,
 };
 
 use crate::{
-    Catalog, CopyForm, Counters, Fact, Observation, Ordinal, PhiClasses, Settings, Subject,
+    Catalog, CopyForm, Counters, Fact, Observation, Ordinal, PhiClasses, Settings, Sign, Subject,
     TableClass, TableInfo, Tenant, TokenKey,
     binding::{Binding, Kind},
     catalog::{Entity, Rule, Step},
+    companies,
     control::Control,
     emit::Emit,
     invariants,
     journal::{LESSONS_MAX, Lesson, Prepared},
     map::{NO_CUSTOMER, Owner},
     row::{Field, Row, Slot},
-    shop::{Shop, Site, narrow, site_of_website_column},
+    setting,
+    shop::{Series, Shop, Site, narrow, site_of_website_column},
+    signs::Signer,
     statements::{self, table_info},
     token::{self, Tokens},
 };
@@ -185,7 +189,9 @@ impl Classifier {
             return self.plan(*handle);
         }
         if table.columns.iter().all(|column| column.name.is_none()) {
-            if is_known || !self.catalog.is_rebuilt(&info.name) {
+            let rule = self.catalog.spec(&info.name).and_then(|spec| spec.rule);
+            let is_wanted = is_known && rule != Some(Rule::CronJob);
+            if is_wanted || (!is_known && !self.catalog.is_rebuilt(&info.name)) {
                 self.without_names(&info, is_known);
             }
             return ignore;
@@ -250,7 +256,8 @@ impl Classifier {
             if info.class.is_personal() {
                 self.shops.list[at].saw(&info.name);
             }
-            let is_silent = info.class == TableClass::Control && spec.rule.is_none();
+            let is_silent =
+                info.class == TableClass::Control && spec.rule.is_none() && spec.trail.is_none();
             return (!is_silent).then(|| Binding::known(table, spec, Arc::new(info), at));
         }
         let shape = catalog.shape(names());
@@ -268,7 +275,7 @@ impl Classifier {
     /// One row change; pushes its observations, if it gives any.
     pub fn row(
         &mut self,
-        _transaction: &Transaction,
+        transaction: &Transaction,
         change: &RowChange<'_>,
         out: &mut Vec<Observation>,
     ) {
@@ -284,6 +291,7 @@ impl Classifier {
             shop,
             lost: &mut self.lost,
             counters: &mut self.counters,
+            now: transaction.time,
         };
         work.run(change, out);
         self.counters.undecodable_cells += row.undecodable();
@@ -428,18 +436,30 @@ struct Work<'a> {
     shop: &'a mut Shop,
     lost: &'a mut Lost,
     counters: &'a mut Counters,
+    now: EventTime,
 }
 
 impl Work<'_> {
     fn run(&mut self, change: &RowChange<'_>, out: &mut Vec<Observation>) {
         let binding = self.binding;
         let fact = match binding.kind {
-            Kind::Known(Some(rule)) if binding.info.class == TableClass::Control => {
+            Kind::Known(rule) if binding.info.class == TableClass::Control => {
                 self.counters.add_row(binding.info.class);
-                if self.is_unjudged(rule, change.handle) {
-                    return;
+                let before = out.len();
+                if let Some(rule) = rule {
+                    if self.is_unjudged(rule, change.handle) {
+                        return;
+                    }
+                    self.control(rule, change, out);
+                    if let Some(fact) = self.verdict(rule) {
+                        let base = self.base(change, Tenant::Global);
+                        let is_first = out.len() == before;
+                        Emit { base, out, is_first }.fact(fact);
+                    }
+                    self.learn_company(rule);
                 }
-                return self.control(rule, change, out);
+                let is_first = out.len() == before;
+                return self.signs(rule, (change, Tenant::Global), is_first, out);
             }
             Kind::Known(rule) => rule.and_then(|rule| self.verdict(rule)),
             Kind::Copy { classes, columns, is_made } => {
@@ -462,10 +482,100 @@ impl Work<'_> {
         observation.subject = if binding.info.is_grid { None } else { self.subject() };
         observation.fact = fact;
         observation.columns_changed = self.row.changed(&binding.names);
-        observation.is_touch = change.op == Op::Update && observation.columns_changed == 0;
+        observation.is_touch = change.op == Op::Update
+            && (observation.columns_changed == 0
+                || self.is_reencrypted(observation.columns_changed));
         observation.ordinal = self.ordinal(&observation);
         out.push(observation);
+        if let Kind::Known(rule) = binding.kind
+            && (rule.is_some() || binding.trail.is_some())
+        {
+            self.signs(rule, (change, tenant), false, out);
+        }
         self.learn();
+        if let Some(rule) = binding.kind.rule() {
+            self.learn_company(rule);
+        }
+    }
+
+    fn learn_company(&mut self, rule: Rule) {
+        let ids_max = self.settings.limits.ids_max;
+        companies::learn(rule, self.binding, self.row, self.shop, ids_max);
+    }
+
+    /// Whether all that changed is a ciphertext, made with a later key: the same data.
+    fn is_reencrypted(&self, changed: u64) -> bool {
+        if self.binding.kind != Kind::Known(Some(Rule::Payment)) {
+            return false;
+        }
+        let slot = self.binding.key(0);
+        let name = self.binding.names.get(usize::from(slot.0)).copied();
+        let text = |text: Option<std::borrow::Cow<'_, [u8]>>| {
+            text.map(|text| String::from_utf8_lossy(&text).into_owned())
+        };
+        let (old, new) = (text(self.row.text_old(slot)), text(self.row.text_now(slot)));
+        name == Some(changed) && setting::is_reencrypted(old.as_deref(), new.as_deref())
+    }
+
+    /// Whether a new customer has the e-mail address of another website's.
+    fn same_email(&mut self) -> Option<Sign> {
+        let id = self.row.now(self.binding.key(0)).key()?;
+        let website = narrow(self.row.now(self.binding.key(1)).id());
+        let check = self.row.text_now(self.binding.key(3))?;
+        let check = self.tokens.email_check(&check)?;
+        let website = self.shop.email_elsewhere(check, id, website)?;
+        Some(Sign::SameEmail { website: website.into() })
+    }
+
+    /// Learns what the store's order numbers begin with.
+    fn learn_series(&mut self) {
+        let key = |n: usize| self.binding.key(n);
+        let (Some(store), Some(number)) = (self.row.now(key(1)).key(), self.row.text_now(key(4)))
+        else {
+            return;
+        };
+        let prefix = invariants::series(&number);
+        let new = Series { prefix, seen: 1, other: 0 };
+        let known = self.shop.series.get(&store);
+        let series = Some(known.map_or(new, |known| known.with(prefix)));
+        self.shop.take(Lesson::Series { store, series }, self.settings.limits.ids_max);
+    }
+
+    /// What the row says about other rows, or about who reads them.
+    fn signs(
+        &mut self,
+        rule: Option<Rule>,
+        (change, tenant): (&RowChange<'_>, Tenant),
+        is_first: bool,
+        out: &mut Vec<Observation>,
+    ) {
+        let signer = Signer {
+            catalog: self.catalog,
+            tokens: self.tokens,
+            binding: self.binding,
+            row: self.row,
+            database: self.shop.hash,
+            now: self.now,
+        };
+        if signer.lacks() {
+            self.unjudged(change.handle);
+            return;
+        }
+        let mut facts: Vec<Fact> = signer.signs(rule).into_iter().map(Fact::Sign).collect();
+        match (rule, self.row.op) {
+            (Some(Rule::Customer), Op::Create) => facts.extend(self.same_email().map(Fact::Sign)),
+            (Some(Rule::Order), Op::Create) => self.learn_series(),
+            (Some(Rule::Company), Op::Update) => {
+                let changes = companies::changes(self.binding, self.row);
+                facts.extend(changes.into_iter().map(Fact::Account));
+            }
+            _ => {}
+        }
+        if facts.is_empty() {
+            return;
+        }
+        let mut emit = Emit { base: self.base(change, tenant), out, is_first };
+        facts.into_iter().for_each(|fact| emit.fact(fact));
     }
 
     /// Whether the row's images lack what its rule needs; told once per table and transaction. Of
@@ -475,11 +585,15 @@ impl Work<'_> {
         if !lacks && (rule != Rule::Permission || !self.lost.tables.contains(&handle)) {
             return false;
         }
+        self.unjudged(handle);
+        true
+    }
+
+    fn unjudged(&mut self, handle: u32) {
         self.counters.columns_lacking += 1;
         if self.lost.tables.len() < crate::shop::REMEMBERED_MAX && self.lost.tables.insert(handle) {
             self.lost.cause = Some(Malformed::RowImage);
         }
-        true
     }
 
     fn base(&self, change: &RowChange<'_>, tenant: Tenant) -> Observation {

@@ -3,13 +3,13 @@
 //! # Invariants
 //! - Rows that say nothing give no observation: most changes of these tables are routine.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use phiwatch_binlog::Op;
 
 use crate::{
-    AccountChange, Catalog, CodeChange, ConfigChange, ExportEntity, Fact, ImportPhase, PhiClasses,
-    Resource, Settings, Tenant,
+    AccountChange, Catalog, CodeChange, ConfigChange, ConfigVerdict, ExportEntity, Fact,
+    ImportPhase, PhiClasses, Resource, Settings, Sign, Tenant,
     binding::Binding,
     catalog::{Rule, Weaker},
     emit::Emit,
@@ -78,7 +78,20 @@ impl Control<'_, '_> {
             | Rule::VaultToken
             | Rule::PersistentSession
             | Rule::Rma
-            | Rule::CompanyMember => {}
+            | Rule::CompanyMember
+            | Rule::TokenRequest
+            | Rule::ResetRequest
+            | Rule::ActionLog
+            | Rule::LoginAs
+            | Rule::LoginAsLog
+            | Rule::CronJob
+            | Rule::Bulk
+            | Rule::Company
+            | Rule::CompanyRole
+            | Rule::CompanyUserRole
+            | Rule::CompanyNode
+            | Rule::CompanyOrder
+            | Rule::Payment => {}
         }
     }
 
@@ -165,6 +178,7 @@ impl Control<'_, '_> {
                     && from != to
                 {
                     self.remap(format!("store {id} from website {from} to website {to}"));
+                    self.emit.fact(Fact::Sign(Sign::Moved { from, to }));
                 }
                 if website.is_some() {
                     self.take(Lesson::Store { store: id, website });
@@ -215,7 +229,19 @@ impl Control<'_, '_> {
         };
         let change =
             ConfigChange { path: Arc::clone(&spec.path), scope: (scope, id), verdict, why };
+        let is_weaker = matches!(change.verdict, ConfigVerdict::Weakened | ConfigVerdict::Opened);
+        let cut = (spec.is_audit && is_weaker).then(|| Sign::TrailSetting {
+            path: Arc::clone(&change.path),
+            why: change.why.clone(),
+        });
         self.emit.fact(Fact::Config(change));
+        if let Some(cut) = cut {
+            self.emit.fact(Fact::Sign(cut));
+        }
+        if let Some(of) = spec.period.filter(|_| is_default) {
+            let secs = setting::period_secs(spec, after);
+            self.emit.fact(Fact::Sign(Sign::Period { of, secs }));
+        }
         let value = after.unwrap_or(&spec.default).trim();
         if spec.weaker == Weaker::CronModel && !value.is_empty() && before != after {
             self.emit.fact(Fact::Code(CodeChange::CronModelInSetting));
@@ -271,6 +297,9 @@ impl Control<'_, '_> {
             if self.row.op != Op::Update || self.updated(2) {
                 self.account(AccountChange::RoleGroup { role_id, removed });
             }
+            if self.row.op == Op::Update && self.is_wider() {
+                self.account(AccountChange::RoleScope { role_id });
+            }
             return;
         }
         if self.row.op == Op::Update && ![1, 2, 3, 4].iter().any(|n| self.updated(*n)) {
@@ -281,6 +310,21 @@ impl Control<'_, '_> {
         let change =
             AccountChange::RoleAssigned { role_id, user_id, is_integration, parent_id, removed };
         self.account(change);
+    }
+
+    /// Whether the role reaches all websites now, or one more (`gws_*`, Commerce).
+    fn is_wider(&self) -> bool {
+        let is_all = self.updated(5) && self.now(5) == Field::Is(1);
+        let ids = |text: Option<std::borrow::Cow<'_, [u8]>>| -> BTreeSet<Vec<u8>> {
+            let text = text.unwrap_or_default();
+            let parts = text.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            parts.filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect()
+        };
+        let is_more = [6, 7].into_iter().any(|n| {
+            let old = ids(self.row.text_old(self.slot(n)));
+            self.updated(n) && !ids(self.row.text_now(self.slot(n))).is_subset(&old)
+        });
+        is_all || is_more
     }
 
     fn permission(&mut self) {
@@ -415,7 +459,7 @@ impl Control<'_, '_> {
 
     /// Bunches of persons only: an import of products announces no rows of persons.
     fn import_data(&mut self) {
-        if self.row.op != Op::Create {
+        if self.row.op == Op::Update {
             return;
         }
         let entity = self.text(0).unwrap_or_default();
@@ -424,10 +468,13 @@ impl Control<'_, '_> {
                 self.catalog.export_entity(&entity),
                 ExportEntity::Impersonal | ExportEntity::Other
             );
-        if is_personal {
+        if is_personal && self.row.op == Op::Delete {
+            self.emit.fact(Fact::Sign(Sign::Kept { removed: true }));
+        } else if is_personal {
             let data = self.row.text_now(self.slot(1)).unwrap_or_default();
             let rows = export::bunch_rows(&data);
             self.emit.fact(Fact::Import { phase: ImportPhase::Data, rows });
+            self.emit.fact(Fact::Sign(Sign::Kept { removed: false }));
         }
     }
 

@@ -17,6 +17,7 @@ impl Emit<'_> {
             observation.op = None;
             observation.subject = None;
             observation.columns_changed = 0;
+            observation.ordinal = None;
         }
         observation.fact = Some(fact);
         self.out.push(observation);

@@ -15,7 +15,7 @@ use crate::{
     map::{NO_CUSTOMER, NO_SITE, Owner},
     row::{Field, Row, Slot},
     shop::{Shop, Site, site_of_website_column},
-    token::Tokens,
+    token::{self, Tokens},
 };
 
 /// What a row is judged with.
@@ -63,7 +63,12 @@ impl Verdict {
     }
 
     /// An id moved that must not.
-    fn moved(&mut self, (invariant, weight, statement): Law, found: Site, expected: Site) {
+    pub(crate) fn moved(
+        &mut self,
+        (invariant, weight, statement): Law,
+        found: Site,
+        expected: Site,
+    ) {
         let tenant = |site: Site| match site {
             Site::Exempt => Tenant::Unknown,
             Site::Unknown | Site::Is(_) => site.tenant(),
@@ -73,7 +78,7 @@ impl Verdict {
     }
 }
 
-type Law = (u8, Weight, &'static str);
+pub(crate) type Law = (u8, Weight, &'static str);
 
 const CUSTOMER_STORE: Law =
     (1, Weight::Medium, "a customer's store belongs to the customer's website");
@@ -106,8 +111,8 @@ const SESSION_WEBSITE: Law =
 const CUSTOMER_COPY: Law =
     (17, Weight::Medium, "a customer's grid row is of the customer's website");
 const REVIEWER: Law = (18, Weight::Low, "a review or wish is in a store of its customer's website");
-const COMPANY_MEMBER: Law = (19, Weight::High, "a company's user stays in the company");
 const RMA_STORE: Law = (20, Weight::Medium, "a return is in a store of its order's website");
+const ORDER_NUMBER: Law = (21, Weight::Low, "an order's number is of its own store's series");
 const RMA_CUSTOMER: Law = (20, Weight::Medium, "a return is of its order's customer");
 
 impl Judge<'_> {
@@ -135,6 +140,10 @@ impl Judge<'_> {
             Rule::PersistentSession => self.website_of_customer(out, SESSION_WEBSITE),
             Rule::Rma => self.rma(out),
             Rule::CompanyMember => self.company_member(out),
+            Rule::Company => self.company_row(out),
+            Rule::CompanyUserRole => self.company_user_role(out),
+            Rule::CompanyNode => self.company_node(out),
+            Rule::CompanyOrder => self.company_order(out),
             Rule::StoreWebsite
             | Rule::StoreGroup
             | Rule::Store
@@ -156,31 +165,40 @@ impl Judge<'_> {
             | Rule::ImportHistory
             | Rule::Content
             | Rule::Patch
-            | Rule::Module => {}
+            | Rule::Module
+            | Rule::TokenRequest
+            | Rule::ResetRequest
+            | Rule::ActionLog
+            | Rule::LoginAs
+            | Rule::LoginAsLog
+            | Rule::CronJob
+            | Rule::Bulk
+            | Rule::CompanyRole
+            | Rule::Payment => {}
         }
         verdict
     }
 
-    fn slot(&self, n: usize) -> Slot {
+    pub(crate) fn slot(&self, n: usize) -> Slot {
         self.binding.key(n)
     }
 
-    fn now(&self, n: usize) -> Field {
+    pub(crate) fn now(&self, n: usize) -> Field {
         self.row.now(self.slot(n))
     }
 
-    fn old(&self, n: usize) -> Field {
+    pub(crate) fn old(&self, n: usize) -> Field {
         self.row.old(self.slot(n))
     }
 
     /// Whether one of the rule's columns was written by this change.
-    fn wrote(&self, columns: &[usize]) -> bool {
+    pub(crate) fn wrote(&self, columns: &[usize]) -> bool {
         columns.iter().any(|n| self.row.is_written(self.slot(*n)))
     }
 
     /// Old and new id of an UPDATE that changed a column from one entity to another. What the
     /// before image lacks (row image MINIMAL) is `learned`.
-    fn change(&self, n: usize, learned: impl Fn() -> Field) -> Option<(Field, Field)> {
+    pub(crate) fn change(&self, n: usize, learned: impl Fn() -> Field) -> Option<(Field, Field)> {
         if self.row.op != phiwatch_binlog::Op::Update || !self.row.is_written(self.slot(n)) {
             return None;
         }
@@ -209,6 +227,7 @@ impl Judge<'_> {
                 site_of_website_column(website),
             );
         }
+        self.company_group(out, 6);
     }
 
     /// What is known of the row's own entity, whose id is the rule's first column.
@@ -268,6 +287,22 @@ impl Judge<'_> {
             out.same(ORDER_CUSTOMER, store(place), customer(owner));
         }
         self.order_email(out);
+        self.order_number(out);
+    }
+
+    /// The number's series is another website's store's, and this store has one of its own.
+    fn order_number(&self, out: &mut Verdict) {
+        if self.row.op != phiwatch_binlog::Op::Create {
+            return;
+        }
+        let (Some(store), Some(number)) = (self.now(1).key(), self.row.text_now(self.slot(4)))
+        else {
+            return;
+        };
+        if let Some(of) = self.shop.series_elsewhere(store, series(&number)) {
+            let site = |store| self.shop.site_of_store(Field::Is(u64::from(store)));
+            out.same(ORDER_NUMBER, site(store), site(of));
+        }
     }
 
     /// The field after the change; where the images lack it, what was learned.
@@ -422,13 +457,13 @@ impl Judge<'_> {
         let owner = self.now(0).key().and_then(|id| self.shop.owner(Entity::Order, id));
         self.named_customer(out, RMA_CUSTOMER, owner, self.now(2), order);
     }
+}
 
-    fn company_member(&self, out: &mut Verdict) {
-        if self.change(1, || Field::Absent).is_some() {
-            let site = self.shop.site_of_customer(self.now(0));
-            out.moved(COMPANY_MEMBER, site, site);
-        }
-    }
+/// Hash of what stands before a number: `<prefix><nine digits>` by default (sales_sequence_profile).
+pub(crate) fn series(number: &[u8]) -> u64 {
+    let digits = number.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let prefix = number.len() - if digits >= 9 { 9 } else { digits };
+    token::fixed(&number[..prefix])
 }
 
 fn is_person(customer: u32) -> bool {

@@ -11,9 +11,13 @@
 
 use phiwatch_binlog::{BinlogPosition, Gtid};
 
-use crate::{catalog::Entity, map::Owner, shop::Shop};
+use crate::{
+    catalog::Entity,
+    map::Owner,
+    shop::{REMEMBERED_MAX, Series, Shop},
+};
 
-/// Lessons held of one transaction, and of all prepared ones together (40 bytes each). What an
+/// Lessons held of one transaction, and of all prepared ones together (64 bytes each). What an
 /// ordinary transaction teaches beyond it stays learned if it is rolled back; a prepared one
 /// teaches no more.
 pub(crate) const LESSONS_MAX: usize = 100_000;
@@ -31,6 +35,8 @@ pub(crate) enum Lesson {
     EntityType { place: usize, id: Option<u32> },
     /// Whether the status of an export message is still to come.
     Export { message: u64, is_open: bool },
+    /// What a store's order numbers begin with.
+    Series { store: u32, series: Option<Series> },
 }
 
 /// A lesson, and what was known before it.
@@ -112,6 +118,9 @@ impl Shop {
             Lesson::Export { message, .. } => {
                 Lesson::Export { message, is_open: self.exports.contains(&message) }
             }
+            Lesson::Series { store, .. } => {
+                Lesson::Series { store, series: self.series.get(&store).copied() }
+            }
         }
     }
 
@@ -131,6 +140,14 @@ impl Shop {
             Lesson::Shared(is_shared) => self.is_shared = is_shared,
             Lesson::EntityType { place, id } => self.entity_types[place] = id,
             Lesson::Export { message, is_open } => self.export(message, is_open),
+            Lesson::Series { store, series: Some(series) } => {
+                if self.series.contains_key(&store) || self.series.len() < REMEMBERED_MAX {
+                    self.series.insert(store, series);
+                }
+            }
+            Lesson::Series { store, series: None } => {
+                self.series.remove(&store);
+            }
         }
     }
 }

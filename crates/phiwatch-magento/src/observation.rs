@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use phiwatch_binlog::Op;
 
-use crate::token;
+use crate::{Sign, token};
 
 /// One row change or statement, in the terms of the rules. Rows of tables without personal data
 /// and without a rule give none.
@@ -205,7 +205,8 @@ impl fmt::Debug for Ordinal {
 }
 
 /// How serious a broken invariant is (facts/magento 2.3: H, M, L).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "plain words")]
 pub enum Weight {
     Low,
@@ -291,6 +292,8 @@ pub enum Fact {
         /// "grid reindex", "setup upgrade", "re-encryption".
         kind: &'static str,
     },
+    /// A row that says something about other rows, or about who reads them.
+    Sign(Sign),
     /// A statement-format change of a catalogue table: rows that nobody saw.
     UnseenRows,
 }
@@ -407,6 +410,19 @@ pub enum AccountChange {
     /// `admin_user_expiration` removed.
     ExpiryRemoved {
         user_id: u64,
+    },
+    /// A role reaches more websites or stores than before (Commerce).
+    RoleScope {
+        role_id: u64,
+    },
+    /// A company has another admin user who sees its data.
+    CompanyKeeper {
+        company_id: u64,
+        user_id: u64,
+    },
+    /// A company has another administrator, a customer.
+    CompanyAdministrator {
+        company_id: u64,
     },
     /// SQL account created or changed.
     SqlAccount,

@@ -143,6 +143,32 @@ impl<'a> Row<'a> {
         self.text(self.before, slot)
     }
 
+    /// Seconds since 1970 of a date and time after the change (of a DELETE, before it).
+    pub(crate) fn secs_now(&self, slot: Slot) -> Option<i64> {
+        match self.cell(self.after, slot) {
+            Cell::Absent => self.secs(self.before, slot),
+            _ => self.secs(self.after, slot),
+        }
+    }
+
+    /// The same before an UPDATE or DELETE.
+    pub(crate) fn secs_old(&self, slot: Slot) -> Option<i64> {
+        self.secs(self.before, slot)
+    }
+
+    fn secs(&self, image: Option<Image<'a>>, slot: Slot) -> Option<i64> {
+        let column = self.columns.get(slot.index())?;
+        let Cell::Value(bytes) = self.cell(image, slot) else { return None };
+        match column.decode(bytes) {
+            Ok(Value::DateTime(text) | Value::Timestamp(text)) => crate::signs::seconds(&text),
+            Ok(_) => None,
+            Err(_) => {
+                self.undecodable.set(self.undecodable.get() + 1);
+                None
+            }
+        }
+    }
+
     fn cell(&self, image: Option<Image<'a>>, slot: Slot) -> Cell<'a> {
         image.map_or(Cell::Absent, |image| image.cell(slot.index()))
     }

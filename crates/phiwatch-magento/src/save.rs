@@ -2,7 +2,7 @@
 //!
 //! Format: `PWM`, a version byte, then per database in order of names its parts, then what prepared
 //! XA transactions taught; numbers are LEB128, ids are differences to the one before. Version 1
-//! had no prepared transactions.
+//! had no prepared transactions, version 2 neither companies nor series of order numbers; it is read.
 //!
 //! # Invariants
 //! - Same state, same bytes. Bytes of another version or damaged ones are refused whole: the state
@@ -18,11 +18,11 @@ use crate::{
     catalog::Entity,
     journal::{Lesson, Prepared},
     map::Owner,
-    shop::{REMEMBERED_MAX, Shop},
+    shop::{REMEMBERED_MAX, SERIES_MAX, Series, Shop},
 };
 
 const MAGIC: &[u8; 3] = b"PWM";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Saved state that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,12 +73,12 @@ impl Classifier {
             return Err(RestoreError::Damaged { at: 0 });
         }
         let found = input.byte()?;
-        if found != VERSION {
+        if ![VERSION - 1, VERSION].contains(&found) {
             return Err(RestoreError::Version { found });
         }
         let mut shops = Vec::new();
         for _ in 0..input.number()? {
-            shops.push(self.restore_shop(&mut input)?);
+            shops.push(self.restore_shop(&mut input, found)?);
         }
         let mut prepared = Vec::new();
         for _ in 0..input.number()? {
@@ -105,7 +105,7 @@ impl Classifier {
         Ok(())
     }
 
-    fn restore_shop(&self, input: &mut Input<'_>) -> Result<Shop, RestoreError> {
+    fn restore_shop(&self, input: &mut Input<'_>, version: u8) -> Result<Shop, RestoreError> {
         let database = input.text()?;
         let mut shop = Shop::new(database, &self.settings);
         let flags = input.byte()?;
@@ -136,8 +136,17 @@ impl Classifier {
         for _ in 0..input.number()? {
             shop.seen.insert(input.text()?.into());
         }
-        for entity in Entity::ALL {
+        let count = if version < 3 { Entity::COUNT_2 } else { Entity::COUNT };
+        for entity in Entity::ALL.into_iter().take(count) {
             self.restore_owners(input, &mut shop, entity)?;
+        }
+        if version >= 3 {
+            for _ in 0..input.number()? {
+                let (store, series) = (input.small()?, input.series()?);
+                if shop.series.len() < REMEMBERED_MAX {
+                    shop.series.insert(store, series);
+                }
+            }
         }
         Ok(shop)
     }
@@ -198,6 +207,17 @@ fn save_shop(out: &mut Vec<u8>, shop: &Shop) {
             save_owner(out, owner);
         }
     }
+    number(out, shop.series.len() as u64);
+    for (store, series) in &shop.series {
+        number(out, (*store).into());
+        save_series(out, *series);
+    }
+}
+
+fn save_series(out: &mut Vec<u8>, series: Series) {
+    number(out, series.prefix);
+    number(out, series.seen.into());
+    number(out, series.other.into());
 }
 
 fn save_prepared(out: &mut Vec<u8>, prepared: &Prepared, place: impl Fn(usize) -> usize) {
@@ -241,6 +261,13 @@ fn save_lesson(out: &mut Vec<u8>, lesson: Lesson) {
         Lesson::Export { message, is_open } => {
             out.push(if is_open { 5 } else { 6 });
             number(out, message);
+        }
+        Lesson::Series { store, series } => {
+            out.push(if series.is_some() { 7 } else { 8 });
+            number(out, store.into());
+            if let Some(series) = series {
+                save_series(out, series);
+            }
         }
     }
 }
@@ -293,6 +320,8 @@ fn restore_lesson(input: &mut Input<'_>) -> Result<Lesson, RestoreError> {
             Lesson::EntityType { place: place.ok_or(damaged)?, id: input.optional()? }
         }
         5 | 6 => Lesson::Export { message: input.number()?, is_open: kind == 5 },
+        7 => Lesson::Series { store: input.small()?, series: Some(input.series()?) },
+        8 => Lesson::Series { store: input.small()?, series: None },
         _ => return Err(damaged),
     })
 }
@@ -367,6 +396,14 @@ impl<'a> Input<'a> {
         let customer = self.small()?.wrapping_sub(1);
         let (store, website) = (self.site()?, self.site()?);
         Ok(Owner { customer, store, website })
+    }
+
+    /// Counts that no shop has are damage.
+    fn series(&mut self) -> Result<Series, RestoreError> {
+        let damaged = self.damaged();
+        let series = Series { prefix: self.number()?, seen: self.small()?, other: self.small()? };
+        let is_sound = series.seen <= SERIES_MAX && series.other <= SERIES_MAX;
+        if is_sound { Ok(series) } else { Err(damaged) }
     }
 
     fn site(&mut self) -> Result<u16, RestoreError> {

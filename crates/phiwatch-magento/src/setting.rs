@@ -48,6 +48,19 @@ pub(crate) fn judge(
     }
 }
 
+/// The period that a setting says, seconds; without a number, the default's.
+pub(crate) fn period_secs(spec: &SettingSpec, value: Option<&str>) -> u64 {
+    let default = number(&spec.default).unwrap_or(0);
+    let value = value.and_then(|text| number(text.trim())).unwrap_or(default);
+    let unit = match spec.unit.trim() {
+        "days" => 86_400,
+        "h" => 3_600,
+        "min" => 60,
+        _ => 1,
+    };
+    value.saturating_mul(unit)
+}
+
 fn number(text: &str) -> Option<u64> {
     text.parse().ok()
 }
@@ -179,24 +192,25 @@ fn mail(old: &str, new: &str, weak: ConfigVerdict, settings: &Settings) -> (Conf
     }
 }
 
-/// Whether a value was encrypted with one key before and with a later one now: what a change of
-/// the encryption key does to every encrypted setting.
+/// Whether a value was encrypted with one key or cipher before and with a later one now: what a
+/// change of the encryption key does to every encrypted value.
 pub(crate) fn is_reencrypted(before: Option<&str>, after: Option<&str>) -> bool {
-    match (before.and_then(key_index), after.and_then(key_index)) {
+    match (before.and_then(key_of), after.and_then(key_of)) {
         (Some(old), Some(new)) => old < new,
         _ => false,
     }
 }
 
-/// Key index of a value in Magento's own format: `<key>:<cipher>:<base64>`, older ones with an
+/// Key and cipher of a value in Magento's own format: `<key>:<cipher>:<base64>`, older ones with an
 /// initialisation vector in between (`Encryptor::encrypt`).
-fn key_index(value: &str) -> Option<u8> {
+fn key_of(value: &str) -> Option<(u8, u8)> {
     let mut parts = value.trim().split(':');
     let key = parts.next()?.parse().ok()?;
     let cipher: u8 = parts.next()?.parse().ok()?;
     let data = parts.next_back()?;
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
-    (cipher <= 3 && data.len() >= 16 && data.bytes().all(is_base64)).then_some(key)
+    let is_whole = cipher <= 3 && data.len() >= 16 && data.bytes().all(is_base64);
+    is_whole.then_some((key, cipher))
 }
 
 /// Hash of the scripts in a text; none if it has none.
@@ -318,6 +332,7 @@ mod tests {
             (Some("1:3:BBBBBBBBBBBBBBBBBBBBBBBB"), true),
             (Some("0:3:BBBBBBBBBBBBBBBBBBBBBBBB"), false),
             (Some("1:3:short"), false),
+            (Some("0:2:BBBBBBBBBBBBBBBBBBBBBBBB"), false),
             (Some("1:9:BBBBBBBBBBBBBBBBBBBBBBBB"), false),
             (Some("plain"), false),
             (None, false),

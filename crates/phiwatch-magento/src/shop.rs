@@ -17,6 +17,7 @@ use std::{
 use crate::{
     Catalog, Settings, ShareScope, Tenant,
     catalog::Entity,
+    emails::Emails,
     journal::{Journal, Lesson},
     map::{IdMap, NO_CUSTOMER, NO_SITE, Owner},
     row::Field,
@@ -27,6 +28,45 @@ use crate::{
 pub(crate) const REMEMBERED_MAX: usize = 1_024;
 /// Deletions that are remembered until the transaction's end; ids of further ones stay learned.
 const DELETIONS_MAX: usize = 100_000;
+
+/// Orders from which a store's series of numbers is known.
+const SERIES_MIN: u32 = 20;
+/// Counts of a series are halved at this.
+pub(crate) const SERIES_MAX: u32 = 1_000;
+
+/// What a store's order numbers begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Series {
+    /// Hash of the prefix.
+    pub(crate) prefix: u64,
+    /// Orders with it, and with another.
+    pub(crate) seen: u32,
+    pub(crate) other: u32,
+}
+
+impl Series {
+    /// With one more order.
+    pub(crate) fn with(self, prefix: u64) -> Self {
+        let mut next = self;
+        if prefix == self.prefix {
+            next.seen += 1;
+        } else {
+            next.other += 1;
+        }
+        if next.other > next.seen {
+            return Self { prefix, seen: 1, other: 0 };
+        }
+        if next.seen >= SERIES_MAX {
+            next.seen /= 2;
+            next.other /= 2;
+        }
+        next
+    }
+
+    fn is_sure(self) -> bool {
+        self.seen >= SERIES_MIN && u64::from(self.other) * 20 <= u64::from(self.seen)
+    }
+}
 
 /// A site that an invariant compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +102,10 @@ pub(crate) struct Shop {
     /// Whether accounts are shared by all websites, if the log or the server said.
     pub(crate) is_shared: Option<bool>,
     pub(crate) owners: [IdMap; Entity::COUNT],
+    /// Series of order numbers by store.
+    pub(crate) series: BTreeMap<u32, Series>,
+    /// Customers by e-mail address, once two websites have customers. Not saved.
+    emails: Option<Emails>,
     /// `entity_type_id` of the customer and the address.
     pub(crate) entity_types: [Option<u32>; 2],
     /// Ids of export messages whose status is still to come.
@@ -88,6 +132,8 @@ impl Shop {
             stores: settings.stores.clone(),
             is_shared: None,
             owners: std::array::from_fn(|_| IdMap::default()),
+            series: BTreeMap::new(),
+            emails: None,
             entity_types: [None; 2],
             exports: BTreeSet::new(),
             copies: BTreeMap::new(),
@@ -108,12 +154,51 @@ impl Shop {
         }
     }
 
+    /// The store of another website whose series of order numbers a prefix is, if this store and
+    /// its website have others.
+    pub(crate) fn series_elsewhere(&self, store: u32, prefix: u64) -> Option<u32> {
+        let website = *self.stores.get(&store)?;
+        let own = self.series.get(&store).filter(|own| own.is_sure())?;
+        if own.prefix == prefix {
+            return None;
+        }
+        let like =
+            self.series.iter().filter(|(_, other)| other.is_sure() && other.prefix == prefix);
+        let mut of = None;
+        for (other, _) in like {
+            match self.stores.get(other) {
+                Some(site) if *site != website && *site != 0 => of = of.or(Some(*other)),
+                _ => return None,
+            }
+        }
+        of
+    }
+
+    /// Another website's customer with the e-mail address of a new one.
+    pub(crate) fn email_elsewhere(&mut self, check: u32, id: u32, website: u16) -> Option<u16> {
+        if self.emails.is_none() {
+            let mut sites: Vec<u32> =
+                self.stores.values().copied().filter(|site| *site != 0).collect();
+            sites.sort_unstable();
+            sites.dedup();
+            if sites.len() < 2 {
+                return None;
+            }
+            self.emails = Some(Emails::of(&self.owners[Entity::Customer as usize]));
+        }
+        let customers = &self.owners[Entity::Customer as usize];
+        self.emails.as_ref()?.elsewhere(check, (id, website), customers)
+    }
+
     pub(crate) fn owner(&self, entity: Entity, id: u32) -> Option<Owner> {
         self.owners[entity as usize].get(id)
     }
 
     pub(crate) fn learn(&mut self, entity: Entity, id: u32, owner: Owner, ids_max: u32) {
         self.dropped += self.owners[entity as usize].insert(id, owner, ids_max);
+        if let (Entity::Customer, Some(emails)) = (entity, &mut self.emails) {
+            emails.insert(owner.customer, id, &self.owners[entity as usize]);
+        }
     }
 
     /// Learns an id of which the log said nothing.

@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use phiwatch_binlog::{Statement, StatementKind, TableName};
 
 use crate::{
-    AccountChange, Catalog, CodeChange, CopyForm, Fact, PhiClasses, Settings, TableClass,
-    TableInfo, classifier::Shops, emit::Emit, shop::REMEMBERED_MAX, sql,
+    AccountChange, Catalog, CodeChange, CopyForm, Fact, PhiClasses, Settings, Sign, TableClass,
+    TableInfo, Weight, catalog::Rule, classifier::Shops, emit::Emit, shop::REMEMBERED_MAX, sql,
 };
 
 /// One statement.
@@ -81,7 +81,8 @@ impl Judge<'_, '_> {
     }
 
     fn unseen(&mut self, _: &TableName, info: TableInfo) {
-        if info.class != TableClass::Unknown {
+        let rule = self.catalog.spec(&info.name).and_then(|spec| spec.rule);
+        if info.class != TableClass::Unknown && rule != Some(Rule::CronJob) {
             self.say(info, Fact::UnseenRows);
         }
     }
@@ -212,7 +213,9 @@ impl Judge<'_, '_> {
         let pairs = || statement.sources.iter().zip(&statement.tables);
         for (old, new) in pairs() {
             let (info, to) = (self.info(old), self.info(new));
-            if info.class.is_personal() && to.class == TableClass::Unknown {
+            let is_watched = info.class.is_personal()
+                || self.catalog.spec(&info.name).is_some_and(|spec| spec.trail.is_some());
+            if is_watched && to.class == TableClass::Unknown {
                 match pairs().find(|(_, other)| *other == old) {
                     Some((shadow, _)) => {
                         let shadow = self.info(shadow).name;
@@ -243,6 +246,16 @@ impl Judge<'_, '_> {
         }
         if dropped && &*info.name == "customer_grid_flat" {
             self.say(info, Fact::Maintenance { kind: "grid reindex" });
+            return;
+        }
+        let spec = self.catalog.spec(&info.name).filter(|_| self.is_shop(&table.database));
+        let trail = spec.and_then(|spec| spec.trail.as_ref());
+        let is_kept = |rule| matches!(rule, Rule::ImportData | Rule::QueueMessage | Rule::Bulk);
+        if let Some(trail) = trail {
+            let weight = trail.weight.unwrap_or(Weight::High);
+            self.say(info, Fact::Sign(Sign::TrailEmptied { dropped, weight }));
+        } else if spec.and_then(|spec| spec.rule).is_some_and(is_kept) {
+            self.say(info, Fact::Sign(Sign::KeptEmptied));
         } else if info.class.is_personal() {
             self.say(info, Fact::TableEmptied { dropped });
         }

@@ -130,6 +130,7 @@ fn engine_settings(config: &Config) -> phiwatch_detect::Settings {
         rules_off: config.rules_off.clone(),
         maintenance: config.maintenance.iter().map(maintenance).collect(),
         time_zone_offset_secs: config.time_zone_offset_secs,
+        action_log_retention_days: config.file.policy.action_log_retention_days,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use phiwatch_magento::TableClass;
 
-use super::{Excuse, Known};
+use super::{Excuse, Known, trails};
 use crate::{
     alert::{Confidence, RuleId, Severity},
     finding::Signal,
@@ -17,7 +17,13 @@ pub(crate) fn judge(summary: &Summary, excuse: &Excuse, known: &dyn Known, out: 
                 let severity = if *opened { Severity::High } else { Severity::Medium };
                 let lead = format!("Setting {path} ({scope} {scope_id}) was weakened: {why}");
                 let key = super::key(note, format!("{path} {scope} {scope_id}"));
-                Some(Signal::exact(RuleId::ConfigWeakened, key, severity, lead))
+                let mut signal = Signal::exact(RuleId::ConfigWeakened, key, severity, lead);
+                if trails::is_told(summary, &note.database, path) {
+                    let rule = RuleId::AuditTampered;
+                    signal.severity = Severity::Informational;
+                    signal.benign = Some(format!("the same change is reported as {rule}"));
+                }
+                Some(signal)
             }
             Item::Code { kind } => {
                 let lead = format!("{} was installed (table {})", upper(kind), note.table);

@@ -8,11 +8,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use phiwatch_binlog::EventTime;
-use phiwatch_magento::ExportEntity;
+use phiwatch_magento::{ExportEntity, Sign};
 
 use crate::{
     alert::{Confidence, RuleId, Severity},
-    finding::Signal,
+    finding::{Key, Signal},
+    signs::Signed,
     state::state_struct,
     summary::{Item, Note, Summary},
 };
@@ -20,6 +21,8 @@ use crate::{
 /// Exports remembered, and for how long.
 const QUEUED_MAX: usize = 1024;
 const QUEUED_SECS: i64 = 86_400;
+/// The action log's row comes after the message by so much at most.
+const LOGGED_SECS: i64 = 120;
 
 #[derive(Debug, Clone, PartialEq)]
 struct Queued {
@@ -49,6 +52,40 @@ impl Exports {
             };
             out.extend(signal);
         }
+        for signed in &summary.signs.list {
+            if let Sign::ExportLogged { user, is_personal } = signed.sign {
+                out.push(self.logged(signed, user, is_personal, now));
+            }
+        }
+    }
+
+    /// The action log's row of an export: the one that was just queued, else one that leaves no
+    /// other trace (a grid's).
+    fn logged(&self, signed: &Signed, user: u64, is_personal: bool, now: EventTime) -> Signal {
+        let database = super::named(&signed.database);
+        let key = |what| Key { database: database.clone(), tenant: signed.tenant, what };
+        let age = |queued: &Queued| now.secs().saturating_sub(queued.time.secs());
+        let latest = (self.queued.iter().rev())
+            .find(|((of, _), queued)| *of == signed.database && age(queued) <= LOGGED_SECS);
+        if let Some(((_, message), _)) = latest {
+            let key = key(format!("export {message}"));
+            let mut signal =
+                Signal::exact(RuleId::BulkExport, key, Severity::Informational, String::new());
+            signal.is_follow_up = true;
+            return signal;
+        }
+        let (what, severity, confidence) = if is_personal {
+            ("personal data", Severity::Medium, Confidence::High)
+        } else {
+            ("a grid, which one is not known,", Severity::Low, Confidence::Low)
+        };
+        let lead = format!("The action log says that admin user {user} exported {what}");
+        let key = key(format!("user {user}"));
+        let mut signal = Signal::exact(RuleId::BulkExport, key, severity, lead);
+        signal.confidence = confidence;
+        signal.rows = 1;
+        signal.is_news = true;
+        signal
     }
 
     fn queued(

@@ -38,6 +38,7 @@ enum Link {
     Role { id: u64 },
     Integration { id: u64 },
     Sql,
+    Company { id: u64 },
     Session { server: u32, thread: u32 },
 }
 
@@ -278,7 +279,7 @@ fn single(change: &AccountChange, changes: &[&AccountChange], verdict: &mut Verd
     let user = |id: u64| Some(Link::User { id });
     let (link, severity, words) = match change {
         AccountChange::UserCreated { user_id, is_active } => {
-            let state = if *is_active { "" } else { " (not active)" };
+            let state = state_of(*is_active, is_recorded(*user_id));
             let severity = if *is_active { Severity::Medium } else { Severity::Low };
             (user(*user_id), severity, format!("admin user {user_id} was created{state}"))
         }
@@ -315,18 +316,11 @@ fn single(change: &AccountChange, changes: &[&AccountChange], verdict: &mut Verd
             Severity::Medium,
             format!("integration {id} was activated"),
         ),
-        AccountChange::SqlAccount => (
-            Some(Link::Sql),
-            Severity::Medium,
-            "an SQL account was created or changed".to_owned(),
-        ),
-        AccountChange::SqlGrant { all, global, grant_option } => {
-            let is_wide = (*all && *global) || *grant_option;
-            let what = if *all { "every right" } else { "rights" };
-            let extent = if *global { "everywhere" } else { "on a database" };
-            let severity = if is_wide { Severity::High } else { Severity::Medium };
-            (Some(Link::Sql), severity, format!("an SQL account got {what} {extent}"))
-        }
+        AccountChange::RoleScope { .. }
+        | AccountChange::CompanyKeeper { .. }
+        | AccountChange::CompanyAdministrator { .. }
+        | AccountChange::SqlAccount
+        | AccountChange::SqlGrant { .. } => return reach(change, verdict),
         AccountChange::RoleGroup { .. }
         | AccountChange::RoleRule { .. }
         | AccountChange::RoleAssigned { .. }
@@ -341,12 +335,57 @@ fn single(change: &AccountChange, changes: &[&AccountChange], verdict: &mut Verd
     verdict.add(severity, words);
 }
 
+/// Of a new user.
+fn state_of(is_active: bool, is_recorded: bool) -> &'static str {
+    match (is_active, is_recorded) {
+        (true, true) => "",
+        (false, true) => " (not active)",
+        (true, false) => ", without Magento's own record of the password",
+        (false, false) => " (not active), without Magento's own record of the password",
+    }
+}
+
+/// Who reaches more data than before, and accounts of SQL.
+fn reach(change: &AccountChange, verdict: &mut Verdict) {
+    let (link, severity, words) = match change {
+        AccountChange::RoleScope { role_id: id } => (
+            Some(Link::Role { id: *id }),
+            Severity::Medium,
+            format!("role {id} reaches more websites or stores"),
+        ),
+        AccountChange::CompanyKeeper { company_id: id, user_id } => (
+            Some(Link::Company { id: *id }),
+            Severity::Low,
+            format!("admin user {user_id} looks after company {id}"),
+        ),
+        AccountChange::CompanyAdministrator { company_id: id } => (
+            Some(Link::Company { id: *id }),
+            Severity::Low,
+            format!("company {id} has another administrator"),
+        ),
+        AccountChange::SqlAccount => {
+            (Some(Link::Sql), Severity::Medium, "an SQL account was created or changed".to_owned())
+        }
+        AccountChange::SqlGrant { all, global, grant_option } => {
+            let is_wide = (*all && *global) || *grant_option;
+            let what = if *all { "every right" } else { "rights" };
+            let extent = if *global { "everywhere" } else { "on a database" };
+            let severity = if is_wide { Severity::High } else { Severity::Medium };
+            (Some(Link::Sql), severity, format!("an SQL account got {what} {extent}"))
+        }
+        _ => return,
+    };
+    verdict.links.extend(link);
+    verdict.add(severity, words);
+}
+
 fn words(link: &Link) -> String {
     match link {
         Link::User { id } => format!("user {id}"),
         Link::Role { id } => format!("role {id}"),
         Link::Integration { id } => format!("integration {id}"),
         Link::Sql => "SQL accounts".to_owned(),
+        Link::Company { id } => format!("company {id}"),
         Link::Session { .. } => "session".to_owned(),
     }
 }
@@ -357,6 +396,7 @@ state_enum!(Link {
     2 => Integration { id },
     3 => Sql,
     4 => Session { server, thread },
+    5 => Company { id },
 });
 state_struct!(Grant { database, what, links, assigned, last });
 state_struct!(Grants { grants, roles });

@@ -17,7 +17,7 @@ use crate::{
     persons::{Kinds, Persons},
     settings::{MaintenanceWindow, Settings},
     state::state_struct,
-    summary::{Item, Scope, Summary},
+    summary::{Item, Note, Scope, Summary},
 };
 
 /// Imports followed at a time.
@@ -30,6 +30,8 @@ const JOB_SECS: i64 = 12 * 3_600;
 const STAGED_SECS: i64 = 86_400;
 /// After an upgrade's rows or statements, new tables and columns are its own for so long, seconds.
 const UPGRADE_SECS: i64 = 600;
+/// What `setup:upgrade` is called.
+const UPGRADE: &str = "setup upgrade";
 /// Stands for an unknown thread.
 const NO_THREAD: u32 = 0;
 /// Shops remembered.
@@ -42,6 +44,8 @@ pub(crate) struct Excuse {
     pub(crate) reason: Option<String>,
     /// New tables, columns and copies are expected, because ...
     pub(crate) upgrade: Option<String>,
+    /// The transaction applies a data patch of an upgrade, which may change many persons.
+    pub(crate) is_patch: bool,
     /// The transaction belongs to an import, expected or not.
     pub(crate) is_import: bool,
 }
@@ -108,9 +112,15 @@ impl Jobs {
             .map(|group| &group.database)
             .chain(summary.copies.keys().map(|(database, _)| database))
             .chain(summary.notes().map(|note| &note.database))
+            .chain(summary.signs.list.iter().map(|signed| &signed.database))
             .filter_map(|database| self.shops.get(database))
             .find(|shop| now < shop.upgrade.0)
             .map(|shop| shop.upgrade.1.clone());
+        let is_patch = |note: &Note| {
+            &*note.table == "patch_list"
+                && matches!(&note.item, Item::Maintenance { kind } if kind == UPGRADE)
+        };
+        excuse.is_patch = summary.notes().any(is_patch);
         for window in &settings.maintenance {
             if self.is_within(window, summary, now, settings.time_zone_offset_secs) {
                 excuse.reason = Some(format!("maintenance window {}", window.name));
@@ -125,7 +135,9 @@ impl Jobs {
         let mut ended = false;
         for note in summary.notes() {
             match &note.item {
-                Item::Maintenance { kind } => {
+                // A reindex writes derived copies only, and new keys change no data: neither explains
+                // a new table.
+                Item::Maintenance { kind } if kind == UPGRADE => {
                     let until = EventTime(now.0.saturating_add(UPGRADE_SECS * 1_000_000));
                     if let Some(shop) = self.shop(&note.database) {
                         shop.upgrade = (until, kind.clone());

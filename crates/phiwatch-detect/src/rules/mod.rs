@@ -1,12 +1,16 @@
 //! Exact rules: one transaction's [`Summary`] and a little memory to [`Signal`]s.
 
+pub(crate) mod access;
 mod control;
 mod copies;
 mod exports;
 mod grants;
 mod jobs;
+mod rates;
+mod retention;
 mod shadows;
 mod tenancy;
+mod trails;
 
 use std::sync::Arc;
 
@@ -19,6 +23,7 @@ use crate::{
     finding::{Key, Signal},
     settings::Settings,
     state::state_struct,
+    stats::Stats,
     summary::{Note, Summary},
 };
 
@@ -30,6 +35,10 @@ pub(crate) struct Rules {
     shadows: shadows::Shadows,
     grants: grants::Grants,
     jobs: jobs::Jobs,
+    access: access::Access,
+    trails: trails::Trails,
+    retention: retention::Retention,
+    tenancy: tenancy::Tenancy,
 }
 
 /// Persons of a database that the engine has seen, by what the statistical side knows.
@@ -46,6 +55,7 @@ impl Rules {
         now: EventTime,
         settings: &Settings,
         known: &dyn Known,
+        stats: &mut Stats,
     ) -> (Vec<Signal>, Excuse) {
         let mut signals = Vec::new();
         let excuse = self.jobs.excuse(summary, now, settings, &mut signals);
@@ -53,9 +63,24 @@ impl Rules {
         self.copies.judge(summary, now, &excuse, known, &mut signals);
         self.shadows.judge(summary, now, &excuse, known, &mut signals);
         self.grants.judge(summary, now, known, &mut signals);
-        tenancy::judge(summary, &excuse, &mut signals);
+        self.tenancy.judge(summary, now, &excuse, &mut signals);
         control::judge(summary, &excuse, known, &mut signals);
+        self.retention.judge(summary, now, &mut signals);
+        let per_week = settings.false_alerts_per_week.clamp(0.001, 1000.0) * access::SHARE;
+        self.access.judge(summary, now, per_week, &excuse, stats, &mut signals);
+        let (trails, retention) = (&mut self.trails, &self.retention);
+        trails.judge(summary, now, settings, retention, &excuse, &mut signals);
         (signals, excuse)
+    }
+
+    /// Keys with a baseline.
+    pub(crate) fn keys(&self) -> usize {
+        self.access.keys()
+    }
+
+    /// Transactions were not seen.
+    pub(crate) fn blind(&mut self, now: EventTime) {
+        self.retention.blind(now);
     }
 }
 
@@ -86,4 +111,14 @@ fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-state_struct!(Rules { exports, copies, shadows, grants, jobs });
+state_struct!(Rules {
+    exports,
+    copies,
+    shadows,
+    grants,
+    jobs,
+    access since 3,
+    trails since 3,
+    retention since 3,
+    tenancy since 3,
+});

@@ -15,7 +15,7 @@
 
 mod channel;
 mod drift;
-mod tail;
+pub(crate) mod tail;
 mod walk;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -773,6 +773,7 @@ impl Judge<'_> {
             benign: None,
             is_follow_up: false,
             is_news: window_secs == 0,
+            aspects: std::collections::BTreeSet::new(),
         };
         if let Some(reason) = &self.excuse.reason {
             signal.severity = Severity::Informational;

@@ -1,9 +1,12 @@
 //! Checkpoints: the same alerts wherever a run is cut, and no panic on any bytes.
 
+use std::sync::Arc;
+
 use phiwatch_binlog::{End, Op, Xid};
 use phiwatch_detect::{CheckpointError, Engine, Settings};
 use phiwatch_magento::{
-    AccountChange, CopyForm, CrossTenant, ExportEntity, Fact, Observation, PhiClasses, Weight,
+    Account, AccountChange, CopyForm, CrossTenant, ExportEntity, Fact, Keep, LookedBy, Observation,
+    Period, PhiClasses, Sign, TrailHow, Weight,
 };
 use proptest::prelude::*;
 
@@ -60,6 +63,7 @@ fn any_tx(kind: u8, n: u64) -> Tx {
             )],
             9 => many(Op::Update, 40),
             10 | 11 => many(Op::Update, 60),
+            13 => signs(n),
             _ => many(Op::Update, 2)
                 .into_iter()
                 .map(|row| Observation {
@@ -88,6 +92,32 @@ fn any_tx(kind: u8, n: u64) -> Tx {
     transaction
 }
 
+/// Signs of every kind.
+fn signs(n: u64) -> Vec<Observation> {
+    let (keep, weight, age_secs) = (Keep::ActionLog, Weight::High, Some(n * 86_400));
+    let account = n % 7;
+    let code = Arc::from("sales_clean_quotes");
+    let all = [
+        Sign::Trail { keep, how: TrailHow::Removed, age_secs, weight },
+        Sign::TrailEmptied { weight, dropped: n.is_multiple_of(2) },
+        Sign::Failure { of: Account::Customer, account: n, failures: n },
+        Sign::Locked { of: Account::Admin, account },
+        Sign::ResetAsked { of: Account::Customer, account },
+        Sign::Looked { user: n % 2, person: n, by: LookedBy::Login },
+        Sign::Token { person: n },
+        Sign::Job { code, is_done: !n.is_multiple_of(3) },
+        Sign::Kept { removed: n.is_multiple_of(2) },
+        Sign::SameEmail { website: 9 },
+        Sign::Moved { from: 1, to: 9 },
+        Sign::Period { of: Period::ActionLog, secs: n * 86_400 },
+    ];
+    let sign = |sign: Sign| Observation {
+        tenant: site(1),
+        ..fact("magento_logging_event", Some(Op::Delete), Fact::Sign(sign))
+    };
+    all.into_iter().skip(n as usize % 5).map(sign).collect()
+}
+
 fn run(transactions: &[Tx], cuts: &[usize]) -> (String, Vec<u8>) {
     let mut run = Run::new();
     for (index, transaction) in transactions.iter().enumerate() {
@@ -105,7 +135,7 @@ proptest! {
 
     #[test]
     fn restart_anywhere_gives_the_same_alerts(
-        kinds in prop::collection::vec((0u8..13, 0u64..40, 0i64..40_000), 1..60),
+        kinds in prop::collection::vec((0u8..14, 0u64..40, 0i64..40_000), 1..60),
         cuts in prop::collection::vec(0usize..60, 0..5),
     ) {
         let mut secs = 0;
@@ -132,7 +162,7 @@ proptest! {
     fn damaged_checkpoints_do_not_panic(at in 0usize..40_000, bit in 0u8..8, cut in 0usize..40_000) {
         let mut run = Run::new();
         for n in 0..26 {
-            run.feed(&Tx { secs: n as i64 * 1_000, ..any_tx(n as u8 % 13, n) });
+            run.feed(&Tx { secs: n as i64 * 1_000, ..any_tx(n as u8 % 14, n) });
         }
         let mut bytes = run.engine.checkpoint();
         let short = &bytes[..cut % bytes.len()];

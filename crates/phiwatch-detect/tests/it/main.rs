@@ -7,10 +7,14 @@
     reason = "small made-up numbers, and tables of cases"
 )]
 
+mod access;
 mod checkpoint;
 mod findings;
+mod noise;
+mod retention;
 mod rules;
 mod shadows;
 mod shop;
 mod traffic;
+mod trails;
 mod volume;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use phiwatch_binlog::Op;
 use phiwatch_magento::{
     AccountChange, CodeChange, ConfigChange, ConfigVerdict, CopyForm, CrossTenant, ExportEntity,
-    Fact, ImportPhase, Observation, PhiClasses, Resource, Tenant, Weight,
+    Fact, ImportPhase, Observation, PhiClasses, Resource, Sign, Tenant, Weight,
 };
 
 use crate::shop::{Tx, check, fact, row, site, tx};
@@ -55,6 +55,26 @@ fn product_export_and_its_notice_are_silent() {
             tx(65, vec![notice()]),
             tx(66, vec![status(5, 4)]),
         ],
+        &[],
+    );
+}
+
+#[test]
+fn exports_in_the_action_log() {
+    let logged = |is_personal| {
+        let sign = Sign::ExportLogged { user: 5, is_personal };
+        fact("magento_logging_event", None, Fact::Sign(sign))
+    };
+    let alerts = check(&[tx(0, vec![logged(true)])], &["bulk-export/global/3/create"]);
+    assert!(alerts[0].message.contains("admin user 5 exported personal data"));
+    check(&[tx(0, vec![logged(false)])], &["bulk-export/global/2/create"]);
+    // The log's row of an export that was queued.
+    check(
+        &[tx(0, vec![export(5, ExportEntity::Customer, false)]), tx(2, vec![logged(false)])],
+        &["bulk-export/global/4/create"],
+    );
+    check(
+        &[tx(0, vec![export(5, ExportEntity::Impersonal, false)]), tx(2, vec![logged(false)])],
         &[],
     );
 }
@@ -224,6 +244,91 @@ fn order_of_another_website_is_one_finding() {
 }
 
 #[test]
+fn each_kind_of_breach_is_told_in_its_own_transaction() {
+    // The same person each time: a new person is news anyway.
+    let kinds = [3, 4, 5, 6, 21, 12, 2, 1, 10, 11, 14, 15, 16, 18];
+    let mut run = crate::shop::Run::new();
+    for (n, kind) in (0i64..).zip(kinds) {
+        run.feed(&tx(n, vec![crossing("sales_order", kind, Weight::High, 3)]));
+        assert_eq!(run.alerts.len(), n as usize + 1, "{kind}");
+    }
+    // What follows from a breach that was told is not said again at once.
+    for (n, kind) in (20i64..).zip([7, 8, 9, 13, 17, 3]) {
+        run.feed(&tx(n, vec![crossing("sales_order_grid", kind, Weight::High, 3)]));
+    }
+    assert_eq!(run.alerts.len(), kinds.len());
+}
+
+#[test]
+fn breaches_that_go_on_are_told_as_long_as_they_do() {
+    let mut run = crate::shop::Run::new();
+    for n in 0..40 {
+        run.feed(&tx(n * 700, vec![crossing("sales_order", 3, Weight::High, n as u64)]));
+    }
+    assert_eq!(run.alerts.len(), 40);
+    assert!(run.alerts.iter().all(|alert| alert.uid == run.alerts[0].uid));
+    // Many at once are one update each ten minutes.
+    for n in 0..1_000 {
+        run.feed(&tx(28_000 + n, vec![crossing("sales_order", 3, Weight::High, 100 + n as u64)]));
+    }
+    assert!(run.alerts.len() < 60, "{}", run.alerts.len());
+    run.engine.finish(&mut run.alerts);
+    assert_eq!(run.alerts.last().unwrap().subjects.0, 1_040);
+}
+
+#[test]
+fn what_a_moved_store_leaves_behind_is_the_moves() {
+    let what = "store 3 from website 1 to website 2".to_owned();
+    let moved = vec![
+        fact("store", Some(Op::Update), Fact::TenantRemap { what }),
+        fact("store", None, Fact::Sign(Sign::Moved { from: 1, to: 2 })),
+    ];
+    let mut all = vec![tx(0, moved)];
+    all.extend((1..2_000).map(|n| tx(n, vec![crossing("quote", 12, Weight::High, n as u64)])));
+    check(&all, &["tenant-remap/global/4/create"]);
+    // A person that moves, and other websites, are not the store's.
+    all.push(tx(2_001, vec![crossing("customer_entity", 2, Weight::High, 1)]));
+    check(&all, &["tenant-remap/global/4/create", "cross-tenant-write/website-2/4/create"]);
+}
+
+fn same_email(n: u64) -> Vec<Observation> {
+    vec![
+        row("customer_entity", Op::Create, site(2), n),
+        Observation {
+            tenant: site(2),
+            ..fact("customer_entity", None, Fact::Sign(Sign::SameEmail { website: 1 }))
+        },
+    ]
+}
+
+#[test]
+fn a_copied_tenant() {
+    let rows = (0..5_000).flat_map(same_email).collect();
+    let alerts = check(&[tx(0, rows)], &["cross-tenant-write/website-2/3/create"]);
+    let want = "5000 of 5000 new customers of website 2 have the e-mail addresses of customers of \
+                website 1, as in a copied tenant.";
+    assert_eq!(alerts[0].message, want);
+    let one_by_one: Vec<Tx> = (0..30).map(|n| tx(n * 20, same_email(n as u64))).collect();
+    let alerts = check(
+        &one_by_one,
+        &["cross-tenant-write/website-2/3/create", "cross-tenant-write/website-2/3/update"],
+    );
+    assert_eq!(alerts[0].time, crate::shop::at(180));
+    // Persons with two accounts among many that have one.
+    let ordinary = (0..200u64).map(|n| {
+        let rows = if n % 4 == 0 {
+            same_email(n)
+        } else {
+            vec![row("customer_entity", Op::Create, site(2), n)]
+        };
+        tx(n as i64 * 15, rows)
+    });
+    check(&ordinary.collect::<Vec<_>>(), &[]);
+    let rare: Vec<Tx> = (0..40).map(|n| tx(n * 900, same_email(n as u64))).collect();
+    check(&rare, &[]);
+}
+
+#[test]
 fn moving_customers_is_cross_tenant_and_not_bulk_too() {
     let rows = (0..3000).map(|n| Observation {
         columns_changed: 9,
@@ -376,6 +481,11 @@ fn other_grants() {
         &["privilege-granted/global/3/create"],
     );
     one(AccountChange::SqlAccount, &["privilege-granted/global/3/create"]);
+    one(AccountChange::RoleScope { role_id: 5 }, &["privilege-granted/global/3/create"]);
+    let keeper = AccountChange::CompanyKeeper { company_id: 5, user_id: 2 };
+    one(keeper, &["privilege-granted/global/2/create"]);
+    let administrator = AccountChange::CompanyAdministrator { company_id: 5 };
+    one(administrator, &["privilege-granted/global/2/create"]);
     let grant = AccountChange::SqlGrant { all: true, global: true, grant_option: false };
     one(grant, &["privilege-granted/global/4/create"]);
     let pair = vec![

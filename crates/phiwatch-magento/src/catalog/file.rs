@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{PhiClasses, TableClass};
+use crate::{Keep, Period, PhiClasses, TableClass, Weight};
 
 /// A whole file; every part may be missing.
 #[derive(Debug, Deserialize)]
@@ -24,6 +24,10 @@ pub(super) struct File {
     pub(super) resources: Vec<String>,
     #[serde(default)]
     pub(super) stock_attributes: Vec<String>,
+    #[serde(default)]
+    pub(super) disposal_jobs: Vec<String>,
+    #[serde(default)]
+    pub(super) view: ViewEntry,
     #[serde(default)]
     pub(super) export: ExportEntry,
     #[serde(default)]
@@ -48,6 +52,7 @@ pub(super) struct TableEntry {
     pub(super) watch: Vec<String>,
     pub(super) grid: Option<bool>,
     pub(super) mark: Option<bool>,
+    pub(super) trail: Option<TrailEntry>,
     #[serde(default)]
     pub(super) phi: ByClass,
 }
@@ -122,6 +127,47 @@ pub(crate) enum Rule {
     Content,
     Patch,
     Module,
+    TokenRequest,
+    ResetRequest,
+    ActionLog,
+    LoginAs,
+    LoginAsLog,
+    CronJob,
+    Bulk,
+    Company,
+    CompanyRole,
+    CompanyUserRole,
+    CompanyNode,
+    CompanyOrder,
+    Payment,
+}
+
+/// `trail`: the table is an audit trail.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrailEntry {
+    pub(crate) keep: Keep,
+    /// How serious it is if a row goes or changes; absent: high.
+    pub(crate) weight: Option<Weight>,
+    /// Column with the row's time.
+    pub(crate) time: Option<String>,
+    /// Column with the user, which the user's deletion sets to NULL.
+    pub(crate) user: Option<String>,
+    /// Columns that no ordinary work changes.
+    #[serde(default)]
+    pub(crate) fixed: Vec<String>,
+}
+
+/// `[view]`: which rows of an action log are views of personal data.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ViewEntry {
+    pub(super) actions: Vec<String>,
+    pub(super) pages: Vec<String>,
+    pub(super) kinds: Vec<String>,
+    pub(super) export_actions: Vec<String>,
+    pub(super) export_pages: Vec<String>,
+    pub(super) impersonal_kinds: Vec<String>,
 }
 
 /// What a column leads to.
@@ -151,11 +197,19 @@ pub(crate) enum Entity {
     Wishlist,
     WishlistItem,
     Rma,
+    /// A user of a company, by customer: whose company that is.
+    Member,
+    CompanyRole,
+    /// A company: its administrator, and its customer group in place of the store.
+    Company,
+    CompanyNode,
 }
 
 impl Entity {
     /// Number of entities.
-    pub(crate) const COUNT: usize = 11;
+    pub(crate) const COUNT: usize = 15;
+    /// How many of them version 2 of the saved state has.
+    pub(crate) const COUNT_2: usize = 11;
     /// All of them; the position is also the number in saved state.
     pub(crate) const ALL: [Self; Self::COUNT] = [
         Self::Customer,
@@ -169,6 +223,10 @@ impl Entity {
         Self::Wishlist,
         Self::WishlistItem,
         Self::Rma,
+        Self::Member,
+        Self::CompanyRole,
+        Self::Company,
+        Self::CompanyNode,
     ];
 
     fn by_name(name: &str) -> Option<Self> {
@@ -290,6 +348,9 @@ pub(super) struct SettingEntry {
     pub(super) limit: Option<Limit>,
     #[serde(default)]
     pub(super) opens: bool,
+    #[serde(default)]
+    pub(super) audit: bool,
+    pub(super) period: Option<Period>,
 }
 
 /// Which change of a setting makes the shop weaker.

@@ -14,12 +14,12 @@ mod shape;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use file::CascadeAction;
-pub(crate) use file::{Entity, Limit, Path, Rule, Step, Weaker};
+pub(crate) use file::{Entity, Limit, Path, Rule, Step, TrailEntry, Weaker};
 pub use shape::Shape;
 use shape::Shapes;
 
-use self::file::{ExportEntry, File, SettingEntry, TableEntry};
-use crate::{ExportEntity, PhiClasses, TableClass};
+use self::file::{ExportEntry, File, SettingEntry, TableEntry, ViewEntry};
+use crate::{ExportEntity, Period, PhiClasses, TableClass};
 
 /// A catalogue file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +45,8 @@ pub(crate) struct TableSpec {
     pub(crate) watch: Vec<String>,
     pub(crate) is_grid: bool,
     pub(crate) is_mark: bool,
+    /// The table is an audit trail.
+    pub(crate) trail: Option<TrailEntry>,
     /// Columns with their classes.
     pub(crate) phi: BTreeMap<String, PhiClasses>,
 }
@@ -66,6 +68,10 @@ pub(crate) struct SettingSpec {
     pub(crate) unit: String,
     pub(crate) limit: Option<Limit>,
     pub(crate) opens: bool,
+    /// It is about the audit trail.
+    pub(crate) is_audit: bool,
+    /// It is a period of disposal.
+    pub(crate) period: Option<Period>,
 }
 
 /// A foreign key of the shop: what goes, or is emptied, with a parent row.
@@ -99,6 +105,8 @@ pub struct Catalog {
     migration: Vec<String>,
     resources: Vec<String>,
     stock_attributes: Vec<String>,
+    disposal_jobs: Vec<Arc<str>>,
+    views: ViewEntry,
     export_topic: String,
     notice_titles: Vec<String>,
     export_entities: BTreeMap<String, ExportEntity>,
@@ -106,12 +114,13 @@ pub struct Catalog {
 }
 
 /// The files of this crate, in the order in which they are read.
-const BUILTIN: [(&str, &str); 6] = [
+const BUILTIN: [(&str, &str); 7] = [
     ("tables.toml", include_str!("../../catalog/tables.toml")),
     ("commerce.toml", include_str!("../../catalog/commerce.toml")),
     ("control.toml", include_str!("../../catalog/control.toml")),
     ("settings.toml", include_str!("../../catalog/settings.toml")),
     ("names.toml", include_str!("../../catalog/names.toml")),
+    ("trail.toml", include_str!("../../catalog/trail.toml")),
     ("cascades.toml", include_str!("../../catalog/cascades.toml")),
 ];
 
@@ -163,6 +172,13 @@ impl Catalog {
         self.migration.extend(file.migration);
         self.resources.extend(file.resources);
         self.stock_attributes.extend(file.stock_attributes);
+        self.disposal_jobs.extend(file.disposal_jobs.into_iter().map(Arc::from));
+        self.views.actions.extend(file.view.actions);
+        self.views.pages.extend(file.view.pages);
+        self.views.kinds.extend(file.view.kinds);
+        self.views.export_actions.extend(file.view.export_actions);
+        self.views.export_pages.extend(file.view.export_pages);
+        self.views.impersonal_kinds.extend(file.view.impersonal_kinds);
         self.add_export(file.export);
         self.shapes.add(file.patterns.into_pairs(), file.pattern_exceptions);
         Ok(())
@@ -179,6 +195,7 @@ impl Catalog {
             watch: Vec::new(),
             is_grid: false,
             is_mark: false,
+            trail: None,
             phi: BTreeMap::new(),
         });
         spec.class = entry.class.map_or(spec.class, TableClass::from);
@@ -189,6 +206,7 @@ impl Catalog {
         spec.touch.extend(entry.touch);
         spec.watch.extend(entry.watch);
         spec.is_grid = entry.grid.unwrap_or(spec.is_grid);
+        spec.trail = entry.trail.or_else(|| spec.trail.take());
         spec.is_mark = entry.mark.unwrap_or(spec.is_mark);
         for (class, column) in entry.phi.into_pairs() {
             let classes = spec.phi.entry(column).or_default();
@@ -280,6 +298,26 @@ impl Catalog {
         self.stock_attributes.iter().any(|known| known == code)
     }
 
+    /// The code of a job that disposes of personal data, if it is one.
+    pub(crate) fn disposal_job(&self, code: &str) -> Option<Arc<str>> {
+        self.disposal_jobs.iter().find(|known| &***known == code).map(Arc::clone)
+    }
+
+    /// Whether a row of an action log says that somebody opened a person's data.
+    pub(crate) fn is_view(&self, action: &str, page: &str, kind: &str) -> bool {
+        any(&self.views.actions, action)
+            && (any(&self.views.pages, page) || any(&self.views.kinds, kind))
+    }
+
+    /// Whether a row of an action log is an export, and if so, surely of persons. None also for
+    /// exports of what is no person's.
+    pub(crate) fn logged_export(&self, action: &str, page: &str, kind: &str) -> Option<bool> {
+        let views = &self.views;
+        let is_export = any(&views.export_actions, action) || any(&views.export_pages, page);
+        let is_personal = any(&views.pages, page) || any(&views.kinds, kind);
+        (is_export && (is_personal || !any(&views.impersonal_kinds, kind))).then_some(is_personal)
+    }
+
     pub(crate) fn export_topic(&self) -> &str {
         &self.export_topic
     }
@@ -302,6 +340,8 @@ fn setting(entry: SettingEntry) -> SettingSpec {
         unit: entry.unit.map(|unit| format!(" {unit}")).unwrap_or_default(),
         limit: entry.limit,
         opens: entry.opens,
+        is_audit: entry.audit,
+        period: entry.period,
     }
 }
 

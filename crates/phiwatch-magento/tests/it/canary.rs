@@ -43,7 +43,7 @@ fn no_marker_in_observations_state_or_counters() {
 fn no_marker_in_settings() {
     let mut world = World::new();
     let catalog = phiwatch_magento::Catalog::builtin();
-    assert!(catalog.is_noise("cron_schedule"));
+    assert!(catalog.is_noise("queue_lock"));
     for path in [
         "admin/security/session_lifetime",
         "sales_email/order/copy_to",

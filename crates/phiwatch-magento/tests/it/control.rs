@@ -2,7 +2,7 @@
 
 use phiwatch_magento::{
     AccountChange, CodeChange, ConfigVerdict, ExportEntity, Fact, ImportPhase, Observation,
-    Settings, Tenant,
+    Settings, Sign, Tenant,
 };
 
 use crate::world::{Cells, I, Null, T, World, facts};
@@ -119,7 +119,8 @@ fn exports_by_queue() {
     let body = r#"{"file_format":"csv","export_filter":"[]","entity":"customer"}"#;
     let out = world.insert("queue_message", &message(7, "import_export.export", body));
     let (entity, is_filtered) = (ExportEntity::Customer, false);
-    assert_eq!(facts(&out), [&Fact::ExportQueued { message_id: 7, entity, is_filtered }]);
+    let kept = Fact::Sign(Sign::Kept { removed: false });
+    assert_eq!(facts(&out), [&Fact::ExportQueued { message_id: 7, entity, is_filtered }, &kept]);
     for (entity, body) in [
         (ExportEntity::Impersonal, r#"{"entity":"catalog_product"}"#),
         (ExportEntity::Other, r#"{"entity":"acme_patients"}"#),
@@ -127,10 +128,13 @@ fn exports_by_queue() {
     ] {
         let out = world.insert("queue_message", &message(8, "import_export.export", body));
         let is_filtered = false;
-        assert_eq!(facts(&out), [&Fact::ExportQueued { message_id: 8, entity, is_filtered }]);
+        let queued = Fact::ExportQueued { message_id: 8, entity, is_filtered };
+        assert_eq!(facts(&out), [&queued, &kept]);
     }
-    assert_eq!(world.insert("queue_message", &message(9, "import_export.export.x", body)), []);
-    assert_eq!(world.insert("queue_message", &message(9, "export", body)), []);
+    for topic in ["import_export.export.x", "export"] {
+        let out = world.insert("queue_message", &message(9, topic, body));
+        assert_eq!(facts(&out), [&kept]);
+    }
 
     let status = |id, status| [("message_id", I(id)), ("status", I(status))];
     let out = world.insert("queue_message_status", &status(7, 2));
@@ -165,7 +169,8 @@ fn imports_are_bracketed() {
     let bunch = |entity, data| [("entity", T(entity)), ("data", T(data))];
     let out = world
         .insert("importexport_importdata", &bunch("customer_composite", r#"[{"a":1},{"a":2}]"#));
-    assert_eq!(facts(&out), [&import(ImportPhase::Data, 2)]);
+    let kept = Fact::Sign(Sign::Kept { removed: false });
+    assert_eq!(facts(&out), [&import(ImportPhase::Data, 2), &kept]);
     assert_eq!(world.insert("importexport_importdata", &bunch("catalog_product", "[1,2]")), []);
     let done = T("Created: 1, Updated: 1, Deleted: 0");
     let out = world.update("import_history", &[("summary", T(""))], &[("summary", done)]);
@@ -272,6 +277,37 @@ fn roles_and_their_rules() {
 }
 
 #[test]
+fn roles_that_reach_further() {
+    let mut world = World::new();
+    let columns = world.schema.get_mut("authorization_role").unwrap();
+    for (name, ty) in
+        [("gws_is_all", "smallint"), ("gws_websites", "varchar"), ("gws_store_groups", "varchar")]
+    {
+        columns.push(crate::world::column(name, ty));
+    }
+    let role: Cells<'_> = &[
+        ("role_id", I(9)),
+        ("role_type", T("G")),
+        ("gws_is_all", I(0)),
+        ("gws_websites", T("1,2")),
+        ("gws_store_groups", T("")),
+    ];
+    let wider = [AccountChange::RoleScope { role_id: 9 }];
+    for (column, value, is_wider) in [
+        ("gws_is_all", I(1), true),
+        ("gws_websites", T("1,2,3"), true),
+        ("gws_websites", T("3"), true),
+        ("gws_store_groups", T("4"), true),
+        ("gws_websites", T("2, 1"), false),
+        ("gws_websites", T("1"), false),
+        ("gws_websites", Null, false),
+    ] {
+        let out = world.update("authorization_role", role, &[(column, value)]);
+        assert_eq!(account(&out) == wider, is_wider, "{column} {value:?}");
+    }
+}
+
+#[test]
 fn integrations_and_tokens() {
     let mut world = World::new();
     let row = |status| [("integration_id", I(3)), ("status", I(status))];
@@ -286,7 +322,8 @@ fn integrations_and_tokens() {
     let out = world.insert("oauth_token", &token("access", Null));
     assert_eq!(account(&out), [AccountChange::AccessToken { token_id: 4 }]);
     assert_eq!(world.insert("oauth_token", &token("request", Null)), []);
-    assert_eq!(world.insert("oauth_token", &token("access", I(11))), []);
+    let out = world.insert("oauth_token", &token("access", I(11)));
+    assert!(matches!(facts(&out)[..], [Fact::Sign(Sign::Token { .. })]), "{out:?}");
 }
 
 #[test]
@@ -310,6 +347,26 @@ fn new_attributes_of_persons() {
     assert_eq!(world.insert("eav_entity_type", &kind), []);
     assert_eq!(facts(&world.insert("eav_attribute", &row(40, "allergies"))).len(), 1);
     assert_eq!(world.insert("eav_attribute", &row(1, "allergies")), []);
+}
+
+#[test]
+fn a_new_key_of_a_stored_card_is_a_touch() {
+    let mut world = World::new();
+    world.people();
+    let old = [
+        ("parent_id", I(110)),
+        ("cc_owner", T("x")),
+        ("cc_number_enc", T("0:3:AAAAAAAAAAAAAAAAAAAAAAAA")),
+    ];
+    for (change, is_touch) in [
+        (&[("cc_number_enc", T("1:3:BBBBBBBBBBBBBBBBBBBBBBBB"))][..], true),
+        (&[("cc_number_enc", T("0:3:BBBBBBBBBBBBBBBBBBBBBBBB"))], false),
+        (&[("cc_number_enc", T("4111111111111111"))], false),
+        (&[("cc_number_enc", T("1:3:BBBBBBBBBBBBBBBBBBBBBBBB")), ("cc_owner", T("y"))], false),
+    ] {
+        let out = world.update("sales_order_payment", &old, change);
+        assert_eq!(out[0].is_touch, is_touch, "{change:?}");
+    }
 }
 
 #[test]

@@ -81,6 +81,11 @@ fn words(observation: &Observation) -> Option<String> {
         Fact::Copy { form, sources, .. } => format!("copy {table} {form:?} {sources:?}"),
         Fact::Maintenance { kind } => (*kind).to_owned(),
         Fact::Import { phase, .. } => format!("import {phase:?}"),
+        Fact::Sign(sign) => {
+            let name = format!("{sign:?}");
+            let word = name.split([' ', '{']).next().unwrap_or_default().to_owned();
+            format!("sign {word}")
+        }
         Fact::NewSurface { kind, .. } => format!("{table} {kind}"),
         other => format!("{table} {other:?}"),
     })
@@ -97,7 +102,7 @@ const INCIDENTS: [(&str, u64); 5] = [
 
 /// What else is said: exports of products, imports, the settings, users and attributes of a new
 /// shop.
-const ORDINARY: [&str; 23] = [
+const ORDINARY: [&str; 29] = [
     "account PasswordRecorded",
     "account RoleAssigned",
     "account RoleGroup",
@@ -119,6 +124,12 @@ const ORDINARY: [&str; 23] = [
     "import Data",
     "import End",
     "notice",
+    "sign Failure",
+    "sign Job",
+    "sign Kept",
+    "sign Looked",
+    "sign Period",
+    "sign ResetAsked",
     "web/secure/use_in_adminhtml Neutral",
     "web/secure/use_in_frontend Neutral",
 ];

@@ -1,7 +1,7 @@
 //! Each invariant with breaches and look-alikes.
 
 use phiwatch_binlog::Op;
-use phiwatch_magento::{Fact, Observation, Settings, ShareScope, Tenant, Weight};
+use phiwatch_magento::{Fact, Observation, Settings, ShareScope, Sign, Tenant, Weight};
 
 use crate::world::{Absent, Cells, I, Null, T, World, facts};
 
@@ -356,7 +356,8 @@ fn a_moved_store_is_one_fact_and_then_the_truth() {
     let before = [("store_id", I(3)), ("website_id", I(1)), ("group_id", I(1))];
     let out = world.update("store", &before, &[("website_id", I(2))]);
     let what = "store 3 from website 1 to website 2".to_owned();
-    assert_eq!(facts(&out), [&Fact::TenantRemap { what }]);
+    let moved = Fact::Sign(Sign::Moved { from: 1, to: 2 });
+    assert_eq!(facts(&out), [&Fact::TenantRemap { what }, &moved]);
     let row = [("entity_id", I(300)), ("customer_id", I(21)), ("store_id", I(3))];
     assert_eq!(say(&world.insert("sales_order", &row)), Nothing);
     assert_eq!(facts(&world.update("store", &before, &[("name", T("x"))])), Vec::<&Fact>::new());

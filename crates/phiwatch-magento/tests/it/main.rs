@@ -4,10 +4,12 @@
 mod canary;
 mod cascades;
 mod catalog;
+mod companies;
 mod control;
 mod copies;
 mod demo;
 mod invariants;
+mod signs;
 mod state;
 mod statements;
 mod subjects;

@@ -79,7 +79,7 @@ fn foreign_bytes_are_refused_and_change_nothing() {
     let mut classifier = fresh();
     let before = classifier.save();
     assert_eq!(classifier.restore(b"PWM\x01"), Err(RestoreError::Version { found: 1 }));
-    assert_eq!(classifier.restore(b"XYZ\x02\x00"), Err(RestoreError::Damaged { at: 0 }));
+    assert_eq!(classifier.restore(b"XYZ\x03\x00"), Err(RestoreError::Damaged { at: 0 }));
     let whole = learned().classifier.save();
     for cut in 0..whole.len() {
         assert!(classifier.restore(&whole[..cut]).is_err(), "{cut}");

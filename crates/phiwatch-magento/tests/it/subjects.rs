@@ -11,7 +11,8 @@ fn people() -> World {
 }
 
 fn one(observations: &[Observation]) -> &Observation {
-    let [observation] = observations else { panic!("{observations:?}") };
+    let [observation, signs @ ..] = observations else { panic!("{observations:?}") };
+    assert!(signs.iter().all(|sign| sign.op.is_none()), "{observations:?}");
     observation
 }
 

@@ -21,13 +21,15 @@ pub(crate) enum V<'a> {
     I(u64),
     /// Text.
     T(&'a str),
+    /// A date and time, encoded by the column's type: seconds since 1970.
+    At(i64),
     /// SQL NULL.
     Null,
     /// Not in the image.
     Absent,
 }
 
-pub(crate) use V::{Absent, I, Null, T};
+pub(crate) use V::{Absent, At, I, Null, T};
 
 /// The folder of this crate's fixtures.
 pub(crate) fn fixtures() -> PathBuf {
@@ -260,8 +262,27 @@ fn encode(column: &Column, cells: Cells<'_>) -> Option<Vec<u8>> {
     match value(column, cells) {
         I(number) => Some(number.to_le_bytes()[..len].to_vec()),
         T(text) => Some(text.as_bytes().to_vec()),
+        At(secs) => Some(moment(column.ty, secs)),
         Null | Absent => None,
     }
+}
+
+/// TIMESTAMP2 or DATETIME2 without fractions (`my_timestamp_to_binary`, `my_datetime_packed_to_binary`).
+fn moment(ty: ColumnType, secs: i64) -> Vec<u8> {
+    if matches!(ty, ColumnType::Timestamp2 { .. }) {
+        return u32::try_from(secs).unwrap().to_be_bytes().to_vec();
+    }
+    let (days, of_day) = (secs.div_euclid(86_400) + 719_468, secs.rem_euclid(86_400));
+    let (era, doe) = (days / 146_097, days % 146_097);
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let m = (5 * doy + 2) / 153;
+    let (day, month) = (doy - (153 * m + 2) / 5 + 1, if m < 10 { m + 3 } else { m - 9 });
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    let date = (year * 13 + month) << 5 | day;
+    let time = (of_day / 3_600) << 12 | (of_day / 60 % 60) << 6 | of_day % 60;
+    let packed = (date << 17 | time) + 0x80_0000_0000;
+    packed.to_be_bytes()[3..].to_vec()
 }
 
 fn wire<'a>(
