@@ -280,7 +280,7 @@ fn moment(ty: ColumnType, secs: i64) -> Vec<u8> {
     let (day, month) = (doy - (153 * m + 2) / 5 + 1, if m < 10 { m + 3 } else { m - 9 });
     let year = yoe + era * 400 + i64::from(month <= 2);
     let date = (year * 13 + month) << 5 | day;
-    let time = (of_day / 3_600) << 12 | (of_day / 60 % 60) << 6 | of_day % 60;
+    let time = (of_day / 3_600) << 12 | (of_day / 60 % 60) << 6 | (of_day % 60);
     let packed = (date << 17 | time) + 0x80_0000_0000;
     packed.to_be_bytes()[3..].to_vec()
 }
