@@ -9,7 +9,7 @@ T ?= 60
 PER_SIZE ?= 12
 SEED ?= 101
 
-.PHONY: help run build check unit test servers fixtures docs fuzz bench bench-detect clean
+.PHONY: help run build check unit test servers fixtures docs fuzz bench bench-detect bench-phi clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | column -t -s "$$(printf '\t')"
@@ -61,6 +61,9 @@ bench-detect: ## recall, delay and false alerts on simulated months, into docs/d
 	deploy/dev/prerequisites.sh build
 	$(CARGO) run --release --quiet -p phiwatch-score -- bench --per-size $(PER_SIZE) --seed $(SEED) --document docs/detection.md
 	$(CARGO) run --release --quiet -p phiwatch-score -- nab
+
+bench-phi: ## the recognisers of identifiers on their labelled set, written into docs/free-text.md
+	$(CARGO) run --release --quiet -p phiwatch-magento --example free_text -- docs/free-text.md
 
 clean: ## remove build results (the servers' files: deploy/dev/down.sh, then remove PHIWATCH_DEV_HOME)
 	$(CARGO) clean

@@ -88,6 +88,8 @@ pub(crate) struct Signal {
     pub(crate) rows: u64,
     /// Persons, if the signal knows better than the transaction's rows (a window's count).
     pub(crate) persons: u64,
+    /// The persons, where they are not those of the transaction's rows.
+    pub(crate) own: Option<Persons>,
     /// The evidence, where it is not the transaction at hand: time passed, and this one tells it.
     pub(crate) evidence: Option<Evidence>,
     /// Which rows of the transaction are evidence.
@@ -117,6 +119,7 @@ impl Signal {
             phi: PhiClasses::default(),
             rows: 0,
             persons: 0,
+            own: None,
             evidence: None,
             scope,
             kind: None,
@@ -343,7 +346,12 @@ impl Finding {
         self.persons_min = self.persons_min.max(signal.persons);
         self.last_seen = self.last_seen.max(act.time);
         self.correlation = self.correlation.or(act.correlation);
-        if let Some(summary) = act.summary.filter(|_| signal.evidence.is_none()) {
+        if let Some(own) = &signal.own {
+            self.persons.absorb(own, None, PERSONS_EXACT_MAX);
+            if self.transactions == 1 {
+                self.single = own.total();
+            }
+        } else if let Some(summary) = act.summary.filter(|_| signal.evidence.is_none()) {
             for group in &summary.groups {
                 if signal.scope.has(&group.database, group.tenant) {
                     self.persons.absorb(&group.persons, signal.kind, PERSONS_EXACT_MAX);
@@ -360,6 +368,9 @@ impl Finding {
             .or_else(|| act.evidence.clone())
             .or_else(|| act.summary.map(|summary| summary.evidence(&signal.scope, act.time)));
         if let Some(mut evidence) = evidence {
+            if let Some(own) = &signal.own {
+                evidence.subjects = own.total();
+            }
             while evidence.tables.len() > EVIDENCE_TABLES_MAX {
                 evidence.tables.pop_last();
             }

@@ -13,6 +13,7 @@ mod alert;
 mod engine;
 mod finding;
 mod info;
+mod marks;
 mod notice;
 mod persons;
 mod rules;

@@ -14,8 +14,8 @@ use std::{
 
 use phiwatch_binlog::{BinlogPosition, EventTime, Gtid};
 use phiwatch_magento::{
-    AccountChange, CopyForm, ExportEntity, ImportPhase, Ordinal, PhiClasses, Resource, TableClass,
-    Tenant, Weight,
+    AccountChange, Because, Cleartext, CopyForm, ExportEntity, ImportPhase, Ordinal, PhiClasses,
+    Resource, TableClass, Tenant, Weight,
 };
 use uuid::Uuid;
 
@@ -435,6 +435,8 @@ state_enum!(Severity {
     1 => Informational, 2 => Low, 3 => Medium, 4 => High, 5 => Critical,
 });
 state_enum!(Confidence { 1 => Low, 2 => Medium, 3 => High });
+state_enum!(Cleartext { 0 => Corrupt, 1 => Plain, 2 => Card });
+state_enum!(Because { 0 => History, 1 => Before, 2 => Policy });
 state_enum!(Weight { 0 => Low, 1 => Medium, 2 => High });
 state_enum!(ImportPhase { 0 => Begin, 1 => Data, 2 => End });
 state_enum!(TableClass {
@@ -446,7 +448,7 @@ state_enum!(ExportEntity {
 });
 state_enum!(CopyForm {
     0 => CreateSelect, 1 => CreateLike, 2 => CreateColumns, 3 => RowUnknownTable,
-    4 => CreateShadow, 5 => RowShadow,
+    4 => CreateShadow, 5 => RowShadow, 6 => CreatePlain,
 });
 state_enum!(AccountChange {
     0 => UserCreated { user_id, is_active },

@@ -12,12 +12,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use phiwatch_binlog::{BinlogPosition, EventTime, Gtid, Op, Transaction};
 use phiwatch_magento::{
-    AccountChange, ConfigVerdict, CopyForm, CrossTenant, ExportEntity, Fact, ImportPhase,
+    AccountChange, ConfigVerdict, CopyForm, CrossTenant, ExportEntity, Fact, ImportPhase, Mark,
     Observation, Ordinal, PhiClasses, Sign, Subject, TableClass, TableInfo, Tenant, Weight,
 };
 
 use crate::{
     alert::{Evidence, EvidenceTables, TableCounts},
+    marks::Marks,
     persons::{Kinds, Persons},
     signs::Signs,
     state::{state_enum, state_struct},
@@ -229,6 +230,8 @@ pub(crate) struct Summary {
     /// A gap was told for rows that a statement hides.
     pub(crate) has_gap: bool,
     pub(crate) signs: Signs,
+    /// What looks at values said.
+    pub(crate) marks: Marks,
 }
 
 impl Summary {
@@ -250,6 +253,7 @@ impl Summary {
             held: 0,
             has_gap: false,
             signs: Signs::default(),
+            marks: Marks::default(),
         }
     }
 
@@ -447,6 +451,7 @@ impl Summary {
             Fact::Maintenance { kind } => Item::Maintenance { kind: (*kind).to_owned() },
             Fact::UnseenRows => Item::Unseen,
             Fact::Sign(sign) => return self.sign(observation, sign),
+            Fact::Mark(mark) => return self.marked(observation, mark),
         };
         if self.notes.len() >= NOTES_MAX {
             self.dropped += 1;
@@ -465,6 +470,10 @@ impl Summary {
 
     fn sign(&mut self, observation: &Observation, sign: &Sign) {
         self.dropped += u64::from(!self.signs.push(observation, sign));
+    }
+
+    fn marked(&mut self, observation: &Observation, mark: &Mark) {
+        self.dropped += u64::from(!self.marks.push(observation, mark));
     }
 
     fn crossed(&mut self, observation: &Observation, cross: &CrossTenant) {
@@ -521,6 +530,9 @@ impl Summary {
                 copied.is_shadow = true;
             }
             CopyForm::CreateShadow => copied.is_shadow = true,
+            CopyForm::CreatePlain => {
+                copied.created.get_or_insert(form);
+            }
             CopyForm::CreateSelect | CopyForm::CreateLike | CopyForm::CreateColumns => {
                 copied.created = Some(form);
             }
@@ -546,7 +558,7 @@ impl Summary {
             + self.signs.items()
             + 4;
         // A change of a role's permissions is short, and there are hundreds of them.
-        persons + lists * EACH + self.accounts.len() * 96
+        persons + self.marks.bytes() + lists * EACH + self.accounts.len() * 96
     }
 
     /// Persons of one tenant, or of all.
@@ -692,6 +704,7 @@ state_struct!(Summary {
     held,
     has_gap,
     signs since 3,
+    marks since 3,
 });
 state_enum!(Item {
     0 => Remap { what },

@@ -13,6 +13,7 @@ use phiwatch_binlog::{Column, Table};
 use crate::{
     Catalog, PhiClasses, TableClass, TableInfo, Weight,
     catalog::{Entity, Path, Rule, Step, TableSpec},
+    policy::{Duty, Inspected, Watch},
     row::{Slot, is_integer},
     signs::TrailSlots,
     token,
@@ -37,6 +38,8 @@ pub(crate) enum Kind {
         /// Made by a statement that copies: flagged wherever it stands.
         is_made: bool,
     },
+    /// Not in the catalogue, and its columns say nothing: only values may.
+    Stranger,
 }
 
 impl Kind {
@@ -44,7 +47,7 @@ impl Kind {
     pub(crate) fn rule(self) -> Option<Rule> {
         match self {
             Self::Known(rule) => rule,
-            Self::Copy { .. } => None,
+            Self::Copy { .. } | Self::Stranger => None,
         }
     }
 }
@@ -68,6 +71,8 @@ pub(crate) struct Binding {
     keys: [Slot; KEYS_MAX],
     /// The table is an audit trail.
     pub(crate) trail: Option<TrailSlots>,
+    /// Columns whose values are looked at.
+    pub(crate) inspected: Vec<Inspected>,
     /// Names of columns that a rule needs and the table does not have.
     pub(crate) absent: Vec<String>,
 }
@@ -84,8 +89,11 @@ impl Binding {
         spec: &TableSpec,
         info: Arc<TableInfo>,
         shop: usize,
+        watch: &Watch,
     ) -> Self {
         let mut builder = Builder::new(table);
+        builder.inspect(watch.duties(&info.name, Some(spec), &table.columns));
+        builder.absent.extend(watch.absent(&info.name, &table.columns));
         let keys = spec.rule.map_or(&[][..], rule_columns);
         builder.need(keys.iter().copied());
         builder.paths(spec);
@@ -113,17 +121,33 @@ impl Binding {
         source: Option<&TableSpec>,
         info: Arc<TableInfo>,
         shop: usize,
+        watch: &Watch,
     ) -> Self {
         let guessed = guess(table, catalog);
         let spec = source.unwrap_or(&guessed);
         let shape = catalog.shape(table.columns.iter().filter_map(|column| column.name.as_deref()));
         let mut builder = Builder::new(table);
+        builder.inspect(watch.duties(&info.name, None, &table.columns));
         builder.paths(spec);
-        let kind =
-            Kind::Copy { classes: info.phi, columns: shape.columns, is_made: source.is_some() };
+        let kind = if shape.is_personal() || source.is_some() {
+            Kind::Copy { classes: info.phi, columns: shape.columns, is_made: source.is_some() }
+        } else {
+            Kind::Stranger
+        };
         let mut bound = builder.finish(info, shop, kind, &[], spec);
         bound.absent.clear();
         bound
+    }
+
+    /// Whether values of its rows are looked at.
+    pub(crate) fn is_inspected(&self) -> bool {
+        !self.inspected.is_empty()
+            || matches!(self.kind, Kind::Known(Some(Rule::Setting | Rule::Attribute)))
+    }
+
+    /// Whether nothing of its rows could matter.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.kind == Kind::Stranger && self.inspected.is_empty()
     }
 }
 
@@ -151,6 +175,10 @@ fn guess(table: &Table, catalog: &Catalog) -> TableSpec {
         is_grid: false,
         is_mark: false,
         trail: None,
+        encrypted: Vec::new(),
+        bodies: Vec::new(),
+        own_bodies: Vec::new(),
+        texts: Vec::new(),
         phi: std::collections::BTreeMap::new(),
     }
 }
@@ -159,11 +187,12 @@ struct Builder<'a> {
     table: &'a Table,
     chosen: BTreeSet<u16>,
     absent: BTreeSet<String>,
+    inspected: Vec<(u16, Arc<str>, Duty, bool)>,
 }
 
 impl<'a> Builder<'a> {
     fn new(table: &'a Table) -> Self {
-        Self { table, chosen: BTreeSet::new(), absent: BTreeSet::new() }
+        Self { table, chosen: BTreeSet::new(), absent: BTreeSet::new(), inspected: Vec::new() }
     }
 
     fn ordinal(&self, name: &str) -> Option<u16> {
@@ -177,6 +206,14 @@ impl<'a> Builder<'a> {
         if self.chosen.len() < COLUMNS_MAX {
             self.chosen.insert(ordinal);
         }
+    }
+
+    /// Columns whose values are looked at.
+    fn inspect(&mut self, columns: Vec<(u16, Arc<str>, Duty, bool)>) {
+        for (ordinal, ..) in &columns {
+            self.choose(*ordinal);
+        }
+        self.inspected = columns;
     }
 
     /// Columns that a rule cannot do without.
@@ -209,9 +246,11 @@ impl<'a> Builder<'a> {
     }
 
     fn slot(&self, name: &str) -> Slot {
-        let place = self
-            .ordinal(name)
-            .and_then(|ordinal| self.chosen.iter().position(|chosen| *chosen == ordinal));
+        self.ordinal(name).map_or(Slot::OFF, |ordinal| self.at(ordinal))
+    }
+
+    fn at(&self, ordinal: u16) -> Slot {
+        let place = self.chosen.iter().position(|chosen| *chosen == ordinal);
         place.and_then(|place| u16::try_from(place).ok()).map_or(Slot::OFF, Slot)
     }
 
@@ -256,6 +295,14 @@ impl<'a> Builder<'a> {
         let columns: Vec<Column> =
             projection.iter().map(|at| self.table.columns[usize::from(*at)].clone()).collect();
         let names = columns.iter().map(|column| name_hash(column, &spec.touch)).collect();
+        let inspected = std::mem::take(&mut self.inspected)
+            .into_iter()
+            .map(|(ordinal, name, duty, is_text)| {
+                let slot = self.at(ordinal);
+                Inspected { slot, name, duty, is_text }
+            })
+            .filter(|column| column.slot != Slot::OFF)
+            .collect();
         let absent = self.absent.into_iter().collect();
         Binding {
             info,
@@ -269,6 +316,7 @@ impl<'a> Builder<'a> {
             defines,
             keys: slots,
             trail,
+            inspected,
             absent,
         }
     }
@@ -332,7 +380,7 @@ pub(crate) fn rule_columns(rule: Rule) -> &'static [&'static str] {
         Rule::TwoFactor => &["user_id", "encoded_config", "encoded_providers"],
         Rule::UserExpiration => &["user_id"],
         Rule::EntityType => &["entity_type_id", "entity_type_code"],
-        Rule::Attribute => &["entity_type_id", "attribute_code"],
+        Rule::Attribute => &["entity_type_id", "attribute_code", "attribute_id"],
         Rule::QueueMessage => &["id", "topic_name", "body"],
         Rule::QueueStatus => &["message_id", "status"],
         Rule::Inbox => &["title"],

@@ -26,14 +26,17 @@ use crate::{
     companies,
     control::Control,
     emit::Emit,
+    inspect::{Inspector, Tour},
     invariants,
     journal::{LESSONS_MAX, Lesson, Prepared},
     map::{NO_CUSTOMER, Owner},
+    policy::Watch,
     row::{Field, Row, Slot},
     setting,
     shop::{Series, Shop, Site, narrow, site_of_website_column},
     signs::Signer,
     statements::{self, table_info},
+    taint::Taint,
     token::{self, Tokens},
 };
 
@@ -87,6 +90,10 @@ pub struct Classifier {
     catalog: Arc<Catalog>,
     pub(crate) settings: Settings,
     tokens: Tokens,
+    pub(crate) watch: Watch,
+    /// Values of persons that were seen.
+    pub(crate) taint: Taint,
+    tour: Tour,
     pub(crate) shops: Shops,
     bindings: Vec<Binding>,
     /// Versions of a table that are bound, with all its columns.
@@ -112,7 +119,10 @@ struct Lost {
 impl Classifier {
     /// A classifier that has seen nothing.
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, settings: Settings, key: &TokenKey) -> Self {
+    pub fn new(catalog: Arc<Catalog>, mut settings: Settings, key: &TokenKey) -> Self {
+        let watch = Watch::new(&settings.policy, key);
+        // From here on there are tokens of them only.
+        settings.policy.canary_emails.clear();
         let nothing = TableInfo {
             database: "".into(),
             name: "".into(),
@@ -124,6 +134,9 @@ impl Classifier {
             catalog,
             settings,
             tokens: Tokens::new(key),
+            watch,
+            taint: Taint::default(),
+            tour: Tour::default(),
             shops: Shops::default(),
             bindings: Vec::new(),
             bound: BTreeMap::new(),
@@ -144,6 +157,7 @@ impl Classifier {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let mut counters = self.counters.clone();
+        counters.values_dropped = self.taint.dropped;
         counters.ids_dropped = self.shops.list.iter().map(|shop| shop.dropped).sum();
         counters
     }
@@ -177,7 +191,7 @@ impl Classifier {
             return ignore;
         }
         let is_known = info.class != TableClass::Unknown;
-        if !is_known && self.catalog.is_noise(&info.name) {
+        if !is_known && self.catalog.is_noise(&info.name) && !self.watch.names(&info.name) {
             return ignore;
         }
         let key = (Arc::clone(&table.database), Arc::clone(&table.name));
@@ -225,6 +239,7 @@ impl Classifier {
         let kind = self.bindings.get(handle as usize).map(|binding| binding.kind);
         match kind {
             Some(Kind::Copy { is_made: was_made, .. }) => was_made == is_made,
+            Some(Kind::Stranger) => !is_made,
             Some(Kind::Known(_)) => true,
             None => false,
         }
@@ -258,15 +273,14 @@ impl Classifier {
             }
             let is_silent =
                 info.class == TableClass::Control && spec.rule.is_none() && spec.trail.is_none();
-            return (!is_silent).then(|| Binding::known(table, spec, Arc::new(info), at));
+            let bound = Binding::known(table, spec, Arc::new(info), at, &self.watch);
+            return Some(bound).filter(|bound| !is_silent || !bound.inspected.is_empty());
         }
         let shape = catalog.shape(names());
-        if !shape.is_personal() && source.is_none() {
-            return None;
-        }
         let info = Arc::new(TableInfo { phi: shape.classes, ..info });
         let spec = source.and_then(|source| catalog.spec(source));
-        Some(Binding::copy(table, &catalog, spec, info, at))
+        let bound = Binding::copy(table, &catalog, spec, info, at, &self.watch);
+        Some(bound).filter(|bound| !bound.is_idle())
     }
 
     /// A transaction begins.
@@ -293,7 +307,28 @@ impl Classifier {
             counters: &mut self.counters,
             now: transaction.time,
         };
+        let before = out.len();
         work.run(change, out);
+        // The shadow of an online schema change is its table's own copy.
+        let form = out.get(before).and_then(|first| first.fact.as_ref());
+        let is_shadow = matches!(form, Some(Fact::Copy { form: CopyForm::RowShadow, .. }));
+        if !is_shadow && (binding.is_inspected() || !self.watch.customers.is_empty()) {
+            let base = match out.get(before) {
+                Some(first) => Observation { op: None, fact: None, ..first.clone() },
+                None => work.bare(change),
+            };
+            let mut inspector = Inspector {
+                catalog: &self.catalog,
+                watch: &self.watch,
+                binding,
+                handle: change.handle,
+                row: &row,
+                shop: work.shop,
+                taint: &mut self.taint,
+                tour: &mut self.tour,
+            };
+            inspector.run(base, out);
+        }
         self.counters.undecodable_cells += row.undecodable();
         if row.has_lost_json() {
             self.lost.cause = Some(Malformed::Json(LOST_JSON));
@@ -348,11 +383,11 @@ impl Classifier {
     pub fn end(&mut self, transaction: &Transaction, end: &End) -> Vec<Gap> {
         self.lost.tables.clear();
         match end {
-            End::Commit => self.shops.list.iter_mut().for_each(Shop::commit),
+            End::Commit => self.commit(),
             End::Rollback | End::Torn => drop(self.undo()),
             End::XaPrepared(xid) => return self.prepared(transaction, &xid.0),
             End::XaCommit(xid) => {
-                self.shops.list.iter_mut().for_each(Shop::commit);
+                self.commit();
                 let ids_max = self.settings.limits.ids_max;
                 for (at, lesson) in self.unprepare(&xid.0) {
                     if let Some(shop) = self.shops.list.get_mut(at) {
@@ -368,8 +403,19 @@ impl Classifier {
         Vec::new()
     }
 
+    /// What the open transaction taught stands.
+    fn commit(&mut self) {
+        self.shops.list.iter_mut().for_each(Shop::commit);
+        self.taint.commit(self.settings.limits.values_max as usize);
+        if !self.tour.is_idle() {
+            self.tour.commit(&mut self.shops.list);
+        }
+    }
+
     /// Takes back what the open transaction taught; whether there was more of it.
     fn undo(&mut self) -> (Vec<(usize, Lesson)>, bool) {
+        self.taint.discard();
+        self.tour.discard();
         let ids_max = self.settings.limits.ids_max;
         let mut all = Vec::new();
         let mut is_cut = false;
@@ -461,7 +507,9 @@ impl Work<'_> {
                 let is_first = out.len() == before;
                 return self.signs(rule, (change, Tenant::Global), is_first, out);
             }
+            Kind::Known(None) if binding.info.class == TableClass::Control => return,
             Kind::Known(rule) => rule.and_then(|rule| self.verdict(rule)),
+            Kind::Stranger => return,
             Kind::Copy { classes, columns, is_made } => {
                 let of = if is_made { None } else { self.shadowed() };
                 if !is_made && !self.shop.is_shop && of.is_none() {
@@ -594,6 +642,13 @@ impl Work<'_> {
         if self.lost.tables.len() < crate::shop::REMEMBERED_MAX && self.lost.tables.insert(handle) {
             self.lost.cause = Some(Malformed::RowImage);
         }
+    }
+
+    /// The observation of a row that said nothing so far.
+    fn bare(&self, change: &RowChange<'_>) -> Observation {
+        let is_control = self.binding.info.class == TableClass::Control;
+        let tenant = if is_control { Tenant::Global } else { self.tenant() };
+        Observation { columns_changed: 0, ..self.base(change, tenant) }
     }
 
     fn base(&self, change: &RowChange<'_>, tenant: Tenant) -> Observation {

@@ -8,8 +8,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use phiwatch_binlog::Op;
 
 use crate::{
-    AccountChange, Catalog, CodeChange, ConfigChange, ConfigVerdict, ExportEntity, Fact,
-    ImportPhase, PhiClasses, Resource, Settings, Sign, Tenant,
+    AccountChange, AttributeOf, Catalog, CodeChange, ConfigChange, ConfigVerdict, ExportEntity,
+    Fact, ImportPhase, PhiClasses, Resource, Settings, Sign, Tenant,
     binding::Binding,
     catalog::{Rule, Weaker},
     emit::Emit,
@@ -20,9 +20,6 @@ use crate::{
     shop::Shop,
     token,
 };
-
-/// `entity_type_id` of customers and addresses on a clean installation.
-const ENTITY_TYPES: [u32; 2] = [1, 2];
 
 /// One row of such a table.
 pub(crate) struct Control<'a, 'b> {
@@ -401,10 +398,9 @@ impl Control<'_, '_> {
             return;
         }
         let (Some(entity), Some(code)) = (self.now(0).key(), self.text(1)) else { return };
-        let types = [0, 1].map(|n| self.shop.entity_types[n].unwrap_or(ENTITY_TYPES[n]));
-        let kind = match types.iter().position(|known| *known == entity) {
-            Some(0) => "customer attribute",
-            Some(_) => "address attribute",
+        let kind = match self.shop.attribute_of(entity) {
+            Some(AttributeOf::Customer) => "customer attribute",
+            Some(AttributeOf::Address) => "address attribute",
             None => return,
         };
         if !self.catalog.is_stock_attribute(&code) {

@@ -24,6 +24,8 @@ pub struct Counters {
     pub tables_refused: u64,
     /// Rows of shadow tables of online schema changes.
     pub migration_rows: u64,
+    /// Values of persons forgotten because of [`crate::Limits::values_max`].
+    pub values_dropped: u64,
     /// Ids dropped because of [`crate::Limits::ids_max`].
     pub ids_dropped: u64,
 }

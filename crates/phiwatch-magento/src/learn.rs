@@ -77,6 +77,28 @@ impl Classifier {
         }
     }
 
+    /// A row of `eav_attribute`; needed of attributes that policy names.
+    pub fn learn_attribute(&mut self, database: &str, id: u32, entity_type_id: u32, code: &str) {
+        let Some(shop) = self.shops.open(database, &self.settings) else { return };
+        let named = shop.attribute_of(entity_type_id).map(|of| (of, code.to_owned()));
+        if let Some(named) = named.filter(|named| self.watch.attributes.contains(named)) {
+            shop.attributes.entry(id).or_insert(named);
+        }
+    }
+
+    /// Values of one person, as `customer_entity` and `customer_address_entity` have them: they are
+    /// known again where they turn up. Nothing of them is kept but tokens.
+    pub fn learn_person(&mut self, email: &str, names: [&str; 2], phone: &str) {
+        let hasher = &self.watch.hasher;
+        let names = names.map(str::as_bytes);
+        let values =
+            [hasher.email(email.as_bytes()), hasher.name(&names), hasher.phone(phone.as_bytes())];
+        let max = self.settings.limits.values_max as usize;
+        for value in values.into_iter().flatten() {
+            self.taint.keep(value.token, max);
+        }
+    }
+
     fn shop(&mut self, database: &str) -> Option<&mut Shop> {
         self.shops.open(database, &self.settings)
     }

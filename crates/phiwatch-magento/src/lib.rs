@@ -12,6 +12,7 @@
 mod binding;
 mod cascade;
 mod catalog;
+mod cipher;
 mod classifier;
 mod companies;
 mod control;
@@ -19,11 +20,15 @@ mod counters;
 mod emails;
 mod emit;
 mod export;
+mod inspect;
 mod invariants;
 mod journal;
 mod learn;
 mod map;
+mod marks;
 mod observation;
+mod policy;
+mod recognise;
 mod row;
 mod save;
 mod setting;
@@ -32,16 +37,21 @@ mod shop;
 mod signs;
 mod sql;
 mod statements;
+mod taint;
 mod token;
+mod values;
 
 pub use catalog::{Cascade, CascadeAction, Catalog, CatalogError, Shape};
 pub use classifier::Classifier;
 pub use counters::Counters;
+pub use marks::{Because, Cleartext, Mark, ValuePlace, ValueSeen};
 pub use observation::{
     AccountChange, CodeChange, ConfigChange, ConfigVerdict, CopyForm, CrossTenant, ExportEntity,
     Fact, ImportPhase, Observation, Ordinal, PhiClasses, Resource, Subject, TableClass, TableInfo,
     Tenant, Weight,
 };
+pub use policy::{AttributeOf, Policy};
+pub use recognise::{Found, Identifier, TEXT_BYTES_MAX, recognise, recognise_each};
 pub use save::RestoreError;
 pub use settings::{Limits, Settings, ShareScope};
 pub use signs::{Account, Keep, LookedBy, Period, Sign, TrailHow};

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use phiwatch_binlog::Op;
 
-use crate::{Sign, token};
+use crate::{Mark, Sign, token};
 
 /// One row change or statement, in the terms of the rules. Rows of tables without personal data
 /// and without a rule give none.
@@ -294,6 +294,8 @@ pub enum Fact {
     },
     /// A row that says something about other rows, or about who reads them.
     Sign(Sign),
+    /// What a look at the row's values said.
+    Mark(Mark),
     /// A statement-format change of a catalogue table: rows that nobody saw.
     UnseenRows,
 }
@@ -459,6 +461,8 @@ pub enum CopyForm {
     CreateShadow,
     /// A row in such a table.
     RowShadow,
+    /// CREATE TABLE whose columns say nothing.
+    CreatePlain,
 }
 
 /// Code that runs on personal data.

@@ -91,6 +91,11 @@ impl<'a> Row<'a> {
             && self.cell(self.before, slot) == Cell::Absent
     }
 
+    /// Whether the column holds a value (not NULL) after the change.
+    pub(crate) fn has_value(&self, slot: Slot) -> bool {
+        matches!(self.cell(self.after, slot), Cell::Value(_) | Cell::JsonDiff(_))
+    }
+
     /// Whether the column was written: by an INSERT, or changed by an UPDATE.
     pub(crate) fn is_written(&self, slot: Slot) -> bool {
         match self.op {

@@ -2,7 +2,8 @@
 //!
 //! Format: `PWM`, a version byte, then per database in order of names its parts, then what prepared
 //! XA transactions taught; numbers are LEB128, ids are differences to the one before. Version 1
-//! had no prepared transactions, version 2 neither companies nor series of order numbers; it is read.
+//! had no prepared transactions; version 2, which is still read, had neither companies nor series of
+//! order numbers nor forms of columns nor values of persons (`save/values.rs`).
 //!
 //! # Invariants
 //! - Same state, same bytes. Bytes of another version or damaged ones are refused whole: the state
@@ -19,10 +20,15 @@ use crate::{
     journal::{Lesson, Prepared},
     map::Owner,
     shop::{REMEMBERED_MAX, SERIES_MAX, Series, Shop},
+    taint::Taint,
 };
+
+mod values;
 
 const MAGIC: &[u8; 3] = b"PWM";
 const VERSION: u8 = 3;
+/// The oldest version that is read.
+const VERSION_MIN: u8 = 2;
 
 /// Saved state that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +66,7 @@ impl Classifier {
                 shops.iter().position(|shop| shop.database == *database).unwrap_or(0)
             });
         }
+        values::save(&mut out, &shops, &self.taint);
         out
     }
 
@@ -73,7 +80,7 @@ impl Classifier {
             return Err(RestoreError::Damaged { at: 0 });
         }
         let found = input.byte()?;
-        if ![VERSION - 1, VERSION].contains(&found) {
+        if !(VERSION_MIN..=VERSION).contains(&found) {
             return Err(RestoreError::Version { found });
         }
         let mut shops = Vec::new();
@@ -84,9 +91,14 @@ impl Classifier {
         for _ in 0..input.number()? {
             prepared.push(restore_prepared(&mut input, shops.len())?);
         }
+        let taint = match found {
+            VERSION_MIN => Taint::default(),
+            _ => values::restore(&mut input, &mut shops, &self.watch, &self.settings)?,
+        };
         if input.at != bytes.len() {
             return Err(RestoreError::Damaged { at: input.at });
         }
+        self.taint = taint;
         // Where each shop of the saved state stands now; none at the limit.
         let mut places = Vec::new();
         for shop in shops {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::Policy;
+
 /// The part of the configuration that this crate needs (`[magento]`, `[policy]`, and
 /// `source.databases`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Settings {
     pub admin_session_max_secs: u64,
     /// Domains to which copies of mails may go without an alert.
     pub mail_domains: Vec<String>,
+    /// What policy says about columns and seeded persons.
+    pub policy: Policy,
     /// Schemas to examine; empty = every one that looks like a shop.
     pub databases: Vec<String>,
     /// Bounds on memory.
@@ -33,6 +37,7 @@ impl Default for Settings {
             stores: BTreeMap::new(),
             admin_session_max_secs: 3_600,
             mail_domains: Vec::new(),
+            policy: Policy::default(),
             databases: Vec::new(),
             limits: Limits::default(),
         }
@@ -58,12 +63,15 @@ pub struct Limits {
     pub ids_max: u32,
     /// Versions of tables that are bound at once, over all databases.
     pub tables_max: u32,
+    /// Values of persons (addresses, telephone numbers, names) that are known again: in each of
+    /// two generations.
+    pub values_max: u32,
     /// Databases with state of their own.
     pub databases_max: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { ids_max: 8_000_000, tables_max: 65_536, databases_max: 256 }
+        Self { ids_max: 8_000_000, tables_max: 65_536, databases_max: 256, values_max: 2_000_000 }
     }
 }

@@ -15,9 +15,10 @@ use std::{
 };
 
 use crate::{
-    Catalog, Settings, ShareScope, Tenant,
+    AttributeOf, Catalog, Settings, ShareScope, Tenant,
     catalog::Entity,
     emails::Emails,
+    inspect::{History, ShapeKey},
     journal::{Journal, Lesson},
     map::{IdMap, NO_CUSTOMER, NO_SITE, Owner},
     row::Field,
@@ -26,6 +27,8 @@ use crate::{
 
 /// Export messages that are remembered until their status is final, and copies of tables.
 pub(crate) const REMEMBERED_MAX: usize = 1_024;
+/// `entity_type_id` of customers and addresses on a clean installation.
+pub(crate) const ENTITY_TYPES: [u32; 2] = [1, 2];
 /// Deletions that are remembered until the transaction's end; ids of further ones stay learned.
 const DELETIONS_MAX: usize = 100_000;
 
@@ -112,6 +115,10 @@ pub(crate) struct Shop {
     pub(crate) exports: BTreeSet<u64>,
     /// Tables made from catalogue tables, and those.
     pub(crate) copies: BTreeMap<Arc<str>, Arc<str>>,
+    /// Columns that were seen to hold ciphertext.
+    pub(crate) shapes: BTreeMap<ShapeKey, History>,
+    /// EAV attributes that policy names, by id.
+    pub(crate) attributes: BTreeMap<u32, (AttributeOf, String)>,
     /// Personal tables of the catalogue that exist.
     pub(crate) seen: BTreeSet<Arc<str>>,
     deletions: Vec<(Entity, u32)>,
@@ -137,6 +144,8 @@ impl Shop {
             entity_types: [None; 2],
             exports: BTreeSet::new(),
             copies: BTreeMap::new(),
+            shapes: BTreeMap::new(),
+            attributes: BTreeMap::new(),
             seen: BTreeSet::new(),
             deletions: Vec::new(),
             gone: Vec::new(),
@@ -224,6 +233,13 @@ impl Shop {
         table: &str,
     ) -> Option<Arc<str>> {
         self.seen.get(catalog.migrated(table, prefix)?).map(Arc::clone)
+    }
+
+    /// Whose attributes an `entity_type_id` is about.
+    pub(crate) fn attribute_of(&self, entity_type: u32) -> Option<AttributeOf> {
+        let types = [AttributeOf::Customer, AttributeOf::Address];
+        let ids = [0, 1].map(|n| self.entity_types[n].unwrap_or(ENTITY_TYPES[n]));
+        ids.iter().zip(types).find(|(id, _)| **id == entity_type).map(|(_, of)| of)
     }
 
     /// Forgets an id when the transaction ends.

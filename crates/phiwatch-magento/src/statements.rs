@@ -113,6 +113,10 @@ impl Judge<'_, '_> {
             if form == CopyForm::CreateColumns {
                 self.emit.fact(Fact::NewSurface { kind: "table", classes });
             }
+        } else if !self.catalog.is_noise(&info.name) && !self.catalog.is_rebuilt(&info.name) {
+            // What goes into it may still be personal.
+            let (form, classes) = (CopyForm::CreatePlain, PhiClasses::default());
+            self.say(info, Fact::Copy { form, classes, columns: 0, sources: Vec::new() });
         }
     }
 

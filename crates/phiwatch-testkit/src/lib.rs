@@ -15,6 +15,7 @@
 )]
 
 pub mod binlog;
+pub mod free_text;
 pub mod http;
 pub mod identifiers;
 pub mod liar;

@@ -109,7 +109,7 @@ struct Map {
     learn: fn(&mut Classifier, &str, &Row),
 }
 
-const MAPS: [Map; 7] = [
+const MAPS: [Map; 10] = [
     Map {
         table: "store",
         columns: "store_id, website_id",
@@ -128,6 +128,14 @@ const MAPS: [Map; 7] = [
         rest: "",
         learn: |classifier, shop, row| {
             classifier.learn_entity_type(shop, row.small(0), row.text(1));
+        },
+    },
+    Map {
+        table: "eav_attribute",
+        columns: "attribute_id, entity_type_id, attribute_code",
+        rest: "",
+        learn: |classifier, shop, row| {
+            classifier.learn_attribute(shop, row.small(0), row.small(1), row.text(2));
         },
     },
     Map {
@@ -160,6 +168,24 @@ const MAPS: [Map; 7] = [
         rest: "",
         learn: |classifier, shop, row| {
             classifier.learn_quote(shop, row.id(0), row.number(1), row.number(2));
+        },
+    },
+    // Last: an account that may read ids only still gives the maps. What is read here becomes
+    // tokens at once.
+    Map {
+        table: "customer_entity",
+        columns: "email, firstname, lastname",
+        rest: "",
+        learn: |classifier, _, row| {
+            classifier.learn_person(row.text(0), [row.text(1), row.text(2)], "");
+        },
+    },
+    Map {
+        table: "customer_address_entity",
+        columns: "firstname, lastname, telephone",
+        rest: "",
+        learn: |classifier, _, row| {
+            classifier.learn_person("", [row.text(0), row.text(1)], row.text(2));
         },
     },
 ];

@@ -3,6 +3,8 @@
 //! Every key has a default; unknown keys are refused with their line. Secrets come from files or
 //! the environment and live in `SecretString`; nothing here is `Serialize`.
 
+mod policy;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -383,6 +385,7 @@ pub(crate) struct Config {
     pub rules_off: BTreeSet<RuleId>,
     pub maintenance: Vec<Maintenance>,
     pub stores: BTreeMap<u32, u32>,
+    pub policy: phiwatch_magento::Policy,
     /// The shop's cron clock minus UTC, seconds. Fixed at the zone's standard time: the engine's
     /// windows allow for the hour of a summer time.
     pub time_zone_offset_secs: i32,
@@ -492,6 +495,7 @@ impl TryFrom<File> for Config {
                 .map(maintenance)
                 .collect::<Result<_, _>>()?,
             stores: stores(&file.magento.stores)?,
+            policy: policy::policy(&file.policy, &file.magento.table_prefix)?,
             time_zone_offset_secs: standard_offset(&time_zone),
             file,
         })

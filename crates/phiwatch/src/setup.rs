@@ -41,7 +41,6 @@ pub(crate) fn pipeline(
     key: &TokenKey,
     checkpoint: Option<&Checkpoint>,
 ) -> anyhow::Result<Pipeline> {
-    warn_of_idle_policy(config);
     let catalog = Arc::new(catalog(config)?);
     let settings = classifier_settings(config);
     let prefix = config.file.magento.table_prefix.clone();
@@ -61,21 +60,6 @@ pub(crate) fn pipeline(
     let position = BinlogPosition { file: Arc::from(&*checkpoint.file), offset: checkpoint.offset };
     pipeline.resume(executed(checkpoint)?, position, &checkpoint.ledger);
     Ok(pipeline)
-}
-
-/// A setting that is taken but not used must not look like protection.
-fn warn_of_idle_policy(config: &Config) {
-    let policy = &config.file.policy;
-    let idle = [
-        ("encrypted_columns", !policy.encrypted_columns.is_empty(), "plaintext-phi"),
-        ("encrypted_attributes", !policy.encrypted_attributes.is_empty(), "plaintext-phi"),
-        ("free_text_columns", !policy.free_text_columns.is_empty(), "phi-in-free-text"),
-        ("canary_customers", !policy.canary_customers.is_empty(), "canary-touched"),
-        ("canary_emails", !policy.canary_emails.is_empty(), "canary-touched"),
-    ];
-    for (key, _, rule) in idle.into_iter().filter(|(_, is_set, _)| *is_set) {
-        tracing::warn!("policy.{key} is set, but this version does not raise {rule}");
-    }
 }
 
 const NEW_STATE: &str = "cannot go on from the checkpoint\n\
@@ -119,6 +103,7 @@ fn classifier_settings(config: &Config) -> phiwatch_magento::Settings {
         admin_session_max_secs: config.file.policy.admin_session_max_secs.into(),
         mail_domains: config.file.policy.mail_domains.clone(),
         databases: config.file.source.databases.clone(),
+        policy: config.policy.clone(),
         ..phiwatch_magento::Settings::default()
     }
 }

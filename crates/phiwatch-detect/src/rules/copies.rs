@@ -51,7 +51,9 @@ impl Copies {
         known: &dyn Known,
         out: &mut Vec<Signal>,
     ) {
-        for (id, copied) in summary.copies.iter().filter(|(_, copied)| !copied.is_shadow) {
+        let judged =
+            |copied: &Copied| !copied.is_shadow && copied.created != Some(CopyForm::CreatePlain);
+        for (id, copied) in summary.copies.iter().filter(|(_, copied)| judged(copied)) {
             let target = self.target(id, copied, now);
             let Some(mut severity) = judge(target, copied, now) else { continue };
             let rows = target.rows;
@@ -116,7 +118,7 @@ fn judge(target: &Target, copied: &Copied, now: EventTime) -> Option<Severity> {
         Some(CopyForm::CreateColumns) if copied.rows == 0 => return None,
         Some(CopyForm::CreateColumns | CopyForm::RowUnknownTable) | None => {}
         // Judged apart.
-        Some(CopyForm::CreateShadow | CopyForm::RowShadow) => {}
+        Some(CopyForm::CreateShadow | CopyForm::RowShadow | CopyForm::CreatePlain) => {}
     }
     if target.is_made {
         return Some(Severity::Medium);
@@ -154,7 +156,13 @@ fn lead(table: &str, copied: &Copied, rows: u64) -> String {
             "Table {table} was made and filled with {} of {what}{from}",
             super::count(copied.rows, "row", "rows"),
         ),
-        Some(CopyForm::RowUnknownTable | CopyForm::CreateShadow | CopyForm::RowShadow) | None => {
+        Some(
+            CopyForm::RowUnknownTable
+            | CopyForm::CreateShadow
+            | CopyForm::RowShadow
+            | CopyForm::CreatePlain,
+        )
+        | None => {
             format!(
                 "{} with {what} went into table {table}, which is not in the catalogue",
                 super::count(copied.rows, "row", "rows"),

@@ -113,6 +113,7 @@ impl Jobs {
             .chain(summary.copies.keys().map(|(database, _)| database))
             .chain(summary.notes().map(|note| &note.database))
             .chain(summary.signs.list.iter().map(|signed| &signed.database))
+            .chain(summary.marks.databases())
             .filter_map(|database| self.shops.get(database))
             .find(|shop| now < shop.upgrade.0)
             .map(|shop| shop.upgrade.1.clone());

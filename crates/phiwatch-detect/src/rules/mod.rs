@@ -6,11 +6,13 @@ mod copies;
 mod exports;
 mod grants;
 mod jobs;
+mod phi;
 mod rates;
 mod retention;
 mod shadows;
 mod tenancy;
 mod trails;
+mod values;
 
 use std::sync::Arc;
 
@@ -39,6 +41,8 @@ pub(crate) struct Rules {
     trails: trails::Trails,
     retention: retention::Retention,
     tenancy: tenancy::Tenancy,
+    texts: phi::Texts,
+    values: values::Sinks,
 }
 
 /// Persons of a database that the engine has seen, by what the statistical side knows.
@@ -64,6 +68,9 @@ impl Rules {
         self.shadows.judge(summary, now, &excuse, known, &mut signals);
         self.grants.judge(summary, now, known, &mut signals);
         self.tenancy.judge(summary, now, &excuse, &mut signals);
+        self.values.judge(summary, now, &excuse, known, &mut signals);
+        self.texts.judge(summary, now, &excuse, &mut signals);
+        phi::judge(summary, &excuse, &mut signals);
         control::judge(summary, &excuse, known, &mut signals);
         self.retention.judge(summary, now, &mut signals);
         let per_week = settings.false_alerts_per_week.clamp(0.001, 1000.0) * access::SHARE;
@@ -121,4 +128,6 @@ state_struct!(Rules {
     trails since 3,
     retention since 3,
     tenancy since 3,
+    texts since 3,
+    values since 3,
 });

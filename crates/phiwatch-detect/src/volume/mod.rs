@@ -767,6 +767,7 @@ impl Judge<'_> {
                 0
             },
             persons,
+            own: None,
             evidence: None,
             scope,
             kind: Some(count.kind()),

@@ -11,6 +11,7 @@ mod access;
 mod checkpoint;
 mod findings;
 mod noise;
+mod phi;
 mod retention;
 mod rules;
 mod shadows;

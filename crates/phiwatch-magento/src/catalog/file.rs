@@ -29,6 +29,8 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) view: ViewEntry,
     #[serde(default)]
+    pub(super) encrypted_settings: Vec<String>,
+    #[serde(default)]
     pub(super) export: ExportEntry,
     #[serde(default)]
     pub(super) patterns: ByClass,
@@ -53,6 +55,18 @@ pub(super) struct TableEntry {
     pub(super) grid: Option<bool>,
     pub(super) mark: Option<bool>,
     pub(super) trail: Option<TrailEntry>,
+    /// Columns that hold Magento's ciphertext.
+    #[serde(default)]
+    pub(super) encrypted: Vec<String>,
+    /// Columns that hold anything: request bodies, rows of imports.
+    #[serde(default)]
+    pub(super) bodies: Vec<String>,
+    /// Words of which Magento's own bodies hold one.
+    #[serde(default)]
+    pub(super) own_bodies: Vec<String>,
+    /// Further text columns in which identifiers do not belong.
+    #[serde(default)]
+    pub(super) texts: Vec<String>,
     #[serde(default)]
     pub(super) phi: ByClass,
 }

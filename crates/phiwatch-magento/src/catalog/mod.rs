@@ -47,6 +47,14 @@ pub(crate) struct TableSpec {
     pub(crate) is_mark: bool,
     /// The table is an audit trail.
     pub(crate) trail: Option<TrailEntry>,
+    /// Columns that hold ciphertext.
+    pub(crate) encrypted: Vec<String>,
+    /// Columns that hold anything.
+    pub(crate) bodies: Vec<String>,
+    /// Words of which Magento's own bodies hold one.
+    pub(crate) own_bodies: Vec<String>,
+    /// Further text columns.
+    pub(crate) texts: Vec<String>,
     /// Columns with their classes.
     pub(crate) phi: BTreeMap<String, PhiClasses>,
 }
@@ -107,6 +115,7 @@ pub struct Catalog {
     stock_attributes: Vec<String>,
     disposal_jobs: Vec<Arc<str>>,
     views: ViewEntry,
+    encrypted_settings: Vec<String>,
     export_topic: String,
     notice_titles: Vec<String>,
     export_entities: BTreeMap<String, ExportEntity>,
@@ -179,6 +188,7 @@ impl Catalog {
         self.views.export_actions.extend(file.view.export_actions);
         self.views.export_pages.extend(file.view.export_pages);
         self.views.impersonal_kinds.extend(file.view.impersonal_kinds);
+        self.encrypted_settings.extend(file.encrypted_settings);
         self.add_export(file.export);
         self.shapes.add(file.patterns.into_pairs(), file.pattern_exceptions);
         Ok(())
@@ -196,6 +206,10 @@ impl Catalog {
             is_grid: false,
             is_mark: false,
             trail: None,
+            encrypted: Vec::new(),
+            bodies: Vec::new(),
+            own_bodies: Vec::new(),
+            texts: Vec::new(),
             phi: BTreeMap::new(),
         });
         spec.class = entry.class.map_or(spec.class, TableClass::from);
@@ -208,6 +222,10 @@ impl Catalog {
         spec.is_grid = entry.grid.unwrap_or(spec.is_grid);
         spec.trail = entry.trail.or_else(|| spec.trail.take());
         spec.is_mark = entry.mark.unwrap_or(spec.is_mark);
+        spec.encrypted.extend(entry.encrypted);
+        spec.bodies.extend(entry.bodies);
+        spec.own_bodies.extend(entry.own_bodies);
+        spec.texts.extend(entry.texts);
         for (class, column) in entry.phi.into_pairs() {
             let classes = spec.phi.entry(column).or_default();
             *classes = classes.union(class);
@@ -316,6 +334,11 @@ impl Catalog {
         let is_export = any(&views.export_actions, action) || any(&views.export_pages, page);
         let is_personal = any(&views.pages, page) || any(&views.kinds, kind);
         (is_export && (is_personal || !any(&views.impersonal_kinds, kind))).then_some(is_personal)
+    }
+
+    /// The pattern of settings with ciphertext that a path fits.
+    pub(crate) fn encrypted_setting(&self, path: &str) -> Option<&str> {
+        self.encrypted_settings.iter().find(|pattern| glob(pattern, path)).map(String::as_str)
     }
 
     pub(crate) fn export_topic(&self) -> &str {

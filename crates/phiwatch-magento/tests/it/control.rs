@@ -5,14 +5,14 @@ use phiwatch_magento::{
     Settings, Sign, Tenant,
 };
 
-use crate::world::{Cells, I, Null, T, World, facts};
+use crate::world::{Cells, I, Null, T, World, facts, judged};
 
 fn account(observations: &[Observation]) -> Vec<AccountChange> {
     let change = |fact: &&Fact| match fact {
         Fact::Account(change) => change.clone(),
         other => panic!("{other:?}"),
     };
-    facts(observations).iter().map(change).collect()
+    judged(observations).iter().map(change).collect()
 }
 
 fn setting<'a>(path: &'a str, value: &'a str) -> [(&'a str, crate::world::V<'a>); 4] {

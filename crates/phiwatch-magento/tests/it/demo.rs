@@ -7,7 +7,7 @@ use phiwatch_binlog::{
     Visitor, framing,
 };
 use phiwatch_magento::{
-    Catalog, Classifier, Fact, Observation, Settings, TableClass, Tenant, TokenKey,
+    Catalog, Classifier, Fact, Mark, Observation, Settings, TableClass, Tenant, TokenKey,
 };
 
 use crate::world::fixtures;
@@ -86,6 +86,7 @@ fn words(observation: &Observation) -> Option<String> {
             let word = name.split([' ', '{']).next().unwrap_or_default().to_owned();
             format!("sign {word}")
         }
+        Fact::Mark(Mark::Value { place, seen, .. }) => format!("{table} {place:?} {seen:?}"),
         Fact::NewSurface { kind, .. } => format!("{table} {kind}"),
         other => format!("{table} {other:?}"),
     })
@@ -102,7 +103,7 @@ const INCIDENTS: [(&str, u64); 5] = [
 
 /// What else is said: exports of products, imports, the settings, users and attributes of a new
 /// shop.
-const ORDINARY: [&str; 29] = [
+const ORDINARY: [&str; 31] = [
     "account PasswordRecorded",
     "account RoleAssigned",
     "account RoleGroup",
@@ -115,6 +116,8 @@ const ORDINARY: [&str; 29] = [
     "copy customer_backup RowUnknownTable []",
     "customer/account_share/scope Neutral",
     "customer/password/lockout_failures Neutral",
+    "customer_backup Table Active",
+    "customer_backup Table Known",
     "eav_attribute customer attribute",
     "export Impersonal false",
     "export status 2",

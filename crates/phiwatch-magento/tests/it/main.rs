@@ -13,4 +13,5 @@ mod signs;
 mod state;
 mod statements;
 mod subjects;
+mod values;
 mod world;

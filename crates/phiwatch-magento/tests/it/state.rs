@@ -203,7 +203,7 @@ fn one_table_version_is_bound_once() {
 
 #[test]
 fn limits_are_kept_and_counted() {
-    let limits = Limits { ids_max: 128, tables_max: 3, databases_max: 1 };
+    let limits = Limits { ids_max: 128, tables_max: 3, databases_max: 1, values_max: 3 };
     let mut world = World::with(Settings { limits, ..Settings::default() });
     for id in 1..=1_000 {
         world.insert(

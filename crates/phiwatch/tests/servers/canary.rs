@@ -14,6 +14,9 @@ const MARKER: &str = "zqk";
 /// A birth date that nobody has.
 const BIRTH_DATE: &str = "1911-02-03";
 
+/// A social security number that was withdrawn, in a comment.
+const SOCIAL: &str = "219-09-9999";
+
 /// A text column that can hold a marker, or a date.
 struct Column {
     table: String,
@@ -84,6 +87,11 @@ fn incidents(shop: &Shop) {
         "SET SESSION sql_mode=''; USE {database};\n\
          CREATE TABLE staging AS SELECT entity_id,email,firstname,lastname,dob FROM customer_entity;\n\
          INSERT INTO staging SELECT entity_id,email,firstname,lastname,dob FROM customer_entity;\n\
+         CREATE TABLE zz1 (a varchar(255), b varchar(255));\n\
+         INSERT INTO zz1 SELECT email,CONCAT('{MARKER}',firstname) FROM customer_entity;\n\
+         INSERT INTO sales_order_status_history (parent_id,comment,entity_name) \
+         SELECT entity_id,'SSN {SOCIAL} of {MARKER}note','order' FROM sales_order LIMIT 3;\n\
+         UPDATE sales_order_payment SET cc_number_enc='{MARKER}clear';\n\
          UPDATE customer_entity SET lastname='{MARKER}last', dob='{BIRTH_DATE}';\n\
          UPDATE IGNORE sales_order SET store_id=IF(store_id=2,1,2), customer_email='{MARKER}mail';\n\
          INSERT INTO queue_message (topic_name, body) VALUES ('import_export.export', '{body}');\n\
@@ -103,7 +111,7 @@ fn incidents(shop: &Shop) {
 #[track_caller]
 fn check(place: &str, bytes: &[u8]) {
     let lower = bytes.to_ascii_lowercase();
-    for marker in [MARKER, BIRTH_DATE] {
+    for marker in [MARKER, BIRTH_DATE, SOCIAL] {
         let at = lower.windows(marker.len()).position(|window| window == marker.as_bytes());
         let Some(at) = at else { continue };
         let around = at.saturating_sub(200)..(at + 60).min(bytes.len());
@@ -132,7 +140,14 @@ fn no_marker_comes_out(server: Server) {
         ));
     }
     let _last = server.incidents(shop.database(), &["session-lifetime"]);
-    for rule in ["bulk-copy", "cross-tenant-write", "bulk-export", "config-weakened"] {
+    for rule in [
+        "bulk-copy",
+        "cross-tenant-write",
+        "bulk-export",
+        "config-weakened",
+        "plaintext-phi",
+        "phi-in-free-text",
+    ] {
         let has = topic.read_until(Duration::from_secs(15), |messages| {
             messages.iter().any(|message| message.state().rule == rule)
         });

@@ -17,6 +17,7 @@ mod operator;
 mod row_image;
 mod shop;
 mod topic;
+mod values;
 mod xa;
 
 use phiwatch_testkit::Program;
