@@ -91,8 +91,8 @@ fn the_making_of_a_seeded_person_and_whole_table_jobs_are_quiet() {
         )],
         &[],
     );
-    let reindex = fact("customer_grid_flat", None, Fact::Maintenance { kind: "grid reindex" });
-    check(&[tx(0, vec![reindex]), tx(5, vec![canary("x_1", Op::Create, Tenant::Unknown)])], &[]);
+    let upgrade = fact("setup_module", None, Fact::Maintenance { kind: "setup upgrade" });
+    check(&[tx(0, vec![upgrade]), tx(5, vec![canary("x_1", Op::Create, Tenant::Unknown)])], &[]);
 }
 
 #[test]
