@@ -7,6 +7,7 @@ export PHIWATCH_TEST_KAFKA ?= 127.0.0.1:39092
 CARGO := deploy/dev/cargo.sh
 T ?= 60
 PER_SIZE ?= 12
+SIZE_MAX ?= 50000
 SEED ?= 101
 
 .PHONY: help run build check unit test servers fixtures docs fuzz bench bench-detect bench-phi clean
@@ -57,9 +58,9 @@ fuzz: ## each fuzz target for T seconds (default 60)
 bench: ## speed and memory beside the peers, written into docs/performance.md (SIZE=1 ROUNDS=3; SIZE=0.05 for a try; BENCH_ONLY=files,socket,memory,latency,source)
 	deploy/dev/bench/bench.sh
 
-bench-detect: ## recall, delay and false alerts on simulated months, into docs/detection.md (PER_SIZE=12 SEED=101); then NAB's count series
+bench-detect: ## recall, delay and false alerts on simulated months, into docs/detection.md (PER_SIZE=12 SIZE_MAX=50000 SEED=101); then NAB's count series
 	deploy/dev/prerequisites.sh build
-	$(CARGO) run --release --quiet -p phiwatch-score -- bench --per-size $(PER_SIZE) --seed $(SEED) --document docs/detection.md
+	$(CARGO) run --release --quiet -p phiwatch-score -- bench --per-size $(PER_SIZE) --size-max $(SIZE_MAX) --seed $(SEED) --document docs/detection.md
 	$(CARGO) run --release --quiet -p phiwatch-score -- nab
 
 bench-phi: ## the recognisers of identifiers on their labelled set, written into docs/free-text.md
