@@ -13,7 +13,7 @@ use phiwatch_testkit::{
 use serde_json::Value;
 
 use crate::{
-    lying::{caught_up, check_memory, follow},
+    lying::{caught_up, check_memory, dump, follow},
     program,
 };
 
@@ -146,11 +146,7 @@ fn field_29_an_unreadable_last_event_is_passed_and_stays_passed() {
 #[test]
 fn field_35_a_value_of_250_mb_takes_no_memory_of_its_size() {
     const VALUE_BYTES: usize = 250_000_000;
-    let ended = follow(|mut peer| {
-        if !peer.up_to_dump() {
-            return;
-        }
-        peer.dump_begins();
+    let ended = dump(|peer| {
         peer.event(&liar::gtid([9; 16], 1));
         peer.event(&liar::query("BEGIN"));
         peer.event(&liar::table_map(7, "t", &[252], &[4]));
@@ -169,7 +165,6 @@ fn field_35_a_value_of_250_mb_takes_no_memory_of_its_size() {
         }
         peer.frame(&packet[..left]);
         peer.event(&liar::xid());
-        caught_up(&mut peer);
     });
     check_memory(&ended, "a value of 250 MB");
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -177,11 +172,7 @@ fn field_35_a_value_of_250_mb_takes_no_memory_of_its_size() {
 
 #[test]
 fn field_35_twenty_thousand_tables_stay_within_bounds() {
-    let ended = follow(|mut peer| {
-        if !peer.up_to_dump() {
-            return;
-        }
-        peer.dump_begins();
+    let ended = dump(|peer| {
         for round in 1..=3 {
             peer.event(&liar::gtid([9; 16], round));
             peer.event(&liar::query("BEGIN"));
@@ -196,7 +187,6 @@ fn field_35_twenty_thousand_tables_stay_within_bounds() {
             }
             peer.event(&liar::xid());
         }
-        caught_up(&mut peer);
     });
     check_memory(&ended, "20,000 tables");
     assert_eq!(ended.code, Some(0), "no row lacks its table map: {}", ended.stderr);

@@ -35,6 +35,26 @@ pub(crate) fn follow(what: impl Fn(Peer) + Send + Sync + 'static) -> Ended {
     measured(&["run", "--once", "--source", &url, "--state", state, "--listen", ""])
 }
 
+/// The same: the server sends this as its dump, and has nothing more.
+pub(crate) fn dump(what: impl Fn(&mut Peer) + Send + Sync + 'static) -> Ended {
+    follow(move |mut peer| {
+        if peer.up_to_dump() {
+            peer.dump_begins();
+            what(&mut peer);
+            caught_up(&mut peer);
+        }
+    })
+}
+
+/// The same: what the server does once it was asked its first question.
+fn asked(what: impl Fn(Peer) + Send + Sync + 'static) -> Ended {
+    follow(move |mut peer| {
+        if peer.log_in() && peer.receive().is_some() {
+            what(peer);
+        }
+    })
+}
+
 /// Runs the program to its end and looks at its memory meanwhile.
 pub(crate) fn measured(args: &[&str]) -> Ended {
     let dir = tempfile::tempdir().unwrap();
@@ -86,12 +106,7 @@ fn status(pid: u32, field: &str) -> Option<u64> {
 fn idle() -> &'static Ended {
     static IDLE: OnceLock<Ended> = OnceLock::new();
     IDLE.get_or_init(|| {
-        let ended = follow(|mut peer| {
-            if peer.up_to_dump() {
-                peer.dump_begins();
-                caught_up(&mut peer);
-            }
-        });
+        let ended = dump(|_| {});
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         assert!(ended.peak_bytes > 1 << 20 && ended.threads_max > 1, "nothing was seen: {ended:?}");
         ended
@@ -147,12 +162,10 @@ fn what_is_no_server_is_refused() {
         peer.wait_end();
     });
     check_refused(&ended, "an unknown login", "authentication_windows_client");
-    let ended = follow(|mut peer| {
-        if peer.log_in() && peer.receive().is_some() {
-            // Sequence 1 is due.
-            peer.raw(&[1, 0, 0, 9, 1]);
-            peer.wait_end();
-        }
+    let ended = asked(|mut peer| {
+        // Sequence 1 is due.
+        peer.raw(&[1, 0, 0, 9, 1]);
+        peer.wait_end();
     });
     check_refused(&ended, "frames out of order", "packets out of order");
 }
@@ -175,15 +188,15 @@ fn tls_that_is_garbage_is_refused() {
 #[test]
 fn endless_answers_are_given_up() {
     // Rows without end.
-    let ended = follow(|mut peer| {
-        if peer.log_in() && peer.receive().is_some() && peer.columns(4) {
+    let ended = asked(|mut peer| {
+        if peer.columns(4) {
             while peer.packet(b"\x05hello\x05hello\x05hello\xfb") {}
         }
     });
     check_refused(&ended, "endless rows", "too many rows");
     // One row without end.
-    let ended = follow(|mut peer| {
-        if peer.log_in() && peer.receive().is_some() && peer.columns(1) {
+    let ended = asked(|mut peer| {
+        if peer.columns(1) {
             let frame = vec![b'x'; FRAME_BYTES_MAX];
             for _ in 0..20 {
                 if !peer.frame(&frame) {
@@ -196,30 +209,24 @@ fn endless_answers_are_given_up() {
     });
     check_refused(&ended, "a row of 320 MB", "too long");
     // As many columns as there may be, with long names.
-    let ended = follow(|mut peer| {
-        if peer.log_in() && peer.receive().is_some() && peer.packet(&[0xfc, 0, 16]) {
+    let ended = asked(|mut peer| {
+        if peer.packet(&[0xfc, 0, 16]) {
             let mut column = b"\x03def\0\0\0\xfd\0\0\x10".to_vec();
             column.resize(column.len() + (1 << 20), b'n');
             while peer.packet(&column) {}
         }
     });
     check_refused(&ended, "long column names", "too long column names");
-    let ended = follow(|mut peer| {
-        if peer.log_in() && peer.receive().is_some() {
-            peer.packet(&[0xfe, 255, 255, 255, 255, 255, 255, 255, 127]);
-            peer.wait_end();
-        }
+    let ended = asked(|mut peer| {
+        peer.packet(&[0xfe, 255, 255, 255, 255, 255, 255, 255, 127]);
+        peer.wait_end();
     });
     check_refused(&ended, "2^63 columns", "too many columns");
 }
 
 #[test]
 fn endless_packet_is_passed_over() {
-    let ended = follow(|mut peer| {
-        if !peer.up_to_dump() {
-            return;
-        }
-        peer.dump_begins();
+    let ended = dump(|peer| {
         // An event that claims as much as comes, of a table that nobody knows.
         let mut frame = vec![0];
         let event_bytes = u32::try_from(20 * FRAME_BYTES_MAX - 1).unwrap();
@@ -237,7 +244,6 @@ fn endless_packet_is_passed_over() {
             peer.frame(&frame);
         }
         peer.frame(&[]);
-        caught_up(&mut peer);
     });
     check_gap(&ended, "a packet of 320 MB");
 }
@@ -276,11 +282,7 @@ fn payload(packed: &[u8], claimed: u64) -> Vec<u8> {
 fn inflate_bombs_take_no_memory() {
     const WINDOW_OF_128_KIB: u8 = 0x38;
     const WINDOW_OF_128_MIB: u8 = 0x88;
-    let ended = follow(|mut peer| {
-        if !peer.up_to_dump() {
-            return;
-        }
-        peer.dump_begins();
+    let ended = dump(|peer| {
         // 1 KB that claims 10 GB; 2 GB in one event, of a kind that is passed over and of one
         // that is not; zeros, which are no events; a window that is too large.
         let long =
@@ -300,14 +302,9 @@ fn inflate_bombs_take_no_memory() {
             peer.event(&liar::gtid([9; 16], number as u64 + 1));
             peer.event(&event);
         }
-        caught_up(&mut peer);
     });
     check_gap(&ended, "zstd bombs");
-    let ended = follow(|mut peer| {
-        if !peer.up_to_dump() {
-            return;
-        }
-        peer.dump_begins();
+    let ended = dump(|peer| {
         // MariaDB's compressed statement and rows, which claim 4 GB.
         let head = [7, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0];
         let block = [0x84, 0xff, 0xff, 0xff, 0xff, 0x78, 0x9c, 0xed, 0xc1, 1, 1, 0, 0];
@@ -315,35 +312,25 @@ fn inflate_bombs_take_no_memory() {
         peer.event(&liar::table_map(5, "t", &[8], &[]));
         let rows = [&[5, 0, 0, 0, 0, 0, 1, 0, 1, 1][..], &block].concat();
         peer.event(&liar::event(166, &rows, 0));
-        caught_up(&mut peer);
     });
     check_gap(&ended, "zlib bombs");
 }
 
 #[test]
 fn a_storm_of_damage_stays_within_bounds() {
-    let ended = follow(|mut peer| {
-        if !peer.up_to_dump() {
-            return;
-        }
-        peer.dump_begins();
+    let ended = dump(|peer| {
         for _ in 0..20_000 {
             if !peer.event(b"abc") {
                 return;
             }
         }
-        caught_up(&mut peer);
     });
     check_gap(&ended, "20,000 packets that are no events");
 }
 
 #[test]
 fn a_storm_of_gtids_is_refused() {
-    let ended = follow(|mut peer| {
-        if !peer.up_to_dump() {
-            return;
-        }
-        peer.dump_begins();
+    let ended = dump(|peer| {
         for source in 0..30_000_u128 {
             let sent = peer.event(&liar::gtid(source.to_be_bytes(), 1))
                 && peer.event(&liar::query("CREATE TABLE t (i int)"));
@@ -351,18 +338,13 @@ fn a_storm_of_gtids_is_refused() {
                 return;
             }
         }
-        caught_up(&mut peer);
     });
     check_refused(&ended, "30,000 sources of GTIDs", "more sources");
 }
 
 #[test]
 fn a_storm_of_tables_stays_within_bounds() {
-    let ended = follow(|mut peer| {
-        if !peer.up_to_dump() {
-            return;
-        }
-        peer.dump_begins();
+    let ended = dump(|peer| {
         peer.event(&liar::gtid([9; 16], 1));
         peer.event(&liar::query("BEGIN"));
         for id in 0..1_000_000 {
@@ -371,7 +353,6 @@ fn a_storm_of_tables_stays_within_bounds() {
             }
         }
         peer.event(&liar::xid());
-        caught_up(&mut peer);
     });
     check_memory(&ended, "1,000,000 table maps");
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -380,11 +361,7 @@ fn a_storm_of_tables_stays_within_bounds() {
 /// A megabyte of ENUM members without a name.
 #[test]
 fn a_table_map_costs_what_it_holds() {
-    let ended = follow(|mut peer| {
-        if !peer.up_to_dump() {
-            return;
-        }
-        peer.dump_begins();
+    let ended = dump(|peer| {
         peer.event(&liar::gtid([9; 16], 1));
         peer.event(&liar::query("BEGIN"));
         for id in 0..20 {
@@ -405,7 +382,6 @@ fn a_table_map_costs_what_it_holds() {
             peer.event(&liar::event(30, &rows.concat(), 0));
         }
         peer.event(&liar::xid());
-        caught_up(&mut peer);
     });
     check_gap(&ended, "table maps of 6 MB");
 }
