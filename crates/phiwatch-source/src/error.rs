@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::wire::is_expired;
+
 /// Why a source cannot go on. Names, addresses, codes and positions only: no password, no value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -167,6 +169,11 @@ impl SourceError {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Server { code, .. } => server_hint(*code)?,
+            Self::Tls { cause, .. } if is_expired(cause) => {
+                "the server's certificate has expired: renew the files of ssl_cert and ssl_key, \
+                 then ALTER INSTANCE RELOAD TLS (MariaDB: FLUSH SSL) on the server; reading goes \
+                 on where it ended"
+            }
             Self::Tls { .. } => {
                 "set ca_file to the authority of the server's certificate; its names must hold the \
                  host of url (servers' self-made certificates do not)"
@@ -183,8 +190,9 @@ impl SourceError {
                  binlog_expire_logs_seconds"
             }
             Self::History { .. } => {
-                "the server was reset, restored or replaced: find out which, then start anew with \
-                 start = \"oldest\" or a GTID set"
+                "the server was reset, restored or replaced: find out which; `phiwatch \
+                 accept-reset` puts the gap on record, and the next run goes on with the oldest \
+                 binlog that the server has now"
             }
             Self::DuplicateServerId { .. } => {
                 "give each reader its own server_id; SHOW REPLICAS (MariaDB: SHOW SLAVE HOSTS) lists them"

@@ -31,5 +31,5 @@ pub use error::SourceError;
 pub use file::{Ahead, FileProgress, FileSource};
 pub use live::{LiveHandle, LiveSource, LiveStatus, Notice, PurgeMargin};
 pub use preflight::{
-    BinaryLog, Finding, Flavor, Server, ServerInfo, Severity, TableColumns, findings,
+    BinaryLog, Finding, Flavor, Intent, Server, ServerInfo, Severity, TableColumns, findings,
 };

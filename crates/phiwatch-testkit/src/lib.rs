@@ -15,6 +15,7 @@
 )]
 
 pub mod binlog;
+pub mod certificate;
 pub mod free_text;
 pub mod http;
 pub mod identifiers;

@@ -35,12 +35,12 @@ impl OwnServer {
         let mut server =
             Self { kind, port: port.parse::<u16>().unwrap() + nth, settings: Vec::new() };
         server.set("SERVER_ID", &(10 + nth).to_string());
-        // MariaDB's replicas log nothing of what they apply unless told.
-        let always = if kind == Server::MariaDb { "--log-slave-updates" } else { "" };
-        server.set("ARGS", always);
+        server.set_arguments("");
         for (name, value) in settings {
-            let value = if *name == "ARGS" { format!("{always} {value}") } else { (*value).into() };
-            server.set(name, &value);
+            match *name {
+                "ARGS" => server.set_arguments(value),
+                name => server.set(name, value),
+            }
         }
         server.run(&["wipe"]);
         server.run(&["start"]);
@@ -90,9 +90,39 @@ impl OwnServer {
     /// Where its files lie.
     #[must_use]
     pub fn data(&self) -> PathBuf {
+        self.place("datadir=")
+    }
+
+    /// The authority's certificate.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.place("ca=")
+    }
+
+    fn place(&self, name: &str) -> PathBuf {
         let text = self.run(&["print"]);
-        let folder = text.lines().find_map(|line| line.strip_prefix("datadir="));
-        PathBuf::from(folder.unwrap())
+        PathBuf::from(text.lines().find_map(|line| line.strip_prefix(name)).unwrap())
+    }
+
+    /// Stops it and starts it with other arguments, as `("ARGS", "...")` at the start.
+    pub fn restart_with(&mut self, arguments: &str) {
+        self.stop();
+        self.set_arguments(arguments);
+        self.restart();
+    }
+
+    /// Empties its binlog: numbers and places begin anew.
+    pub fn reset_log(&self) {
+        self.execute(match self.kind {
+            Server::MySql => "RESET BINARY LOGS AND GTIDS",
+            Server::MariaDb => "RESET MASTER",
+        });
+    }
+
+    fn set_arguments(&mut self, value: &str) {
+        // MariaDB's replicas log nothing of what they apply unless told.
+        let always = if self.kind == Server::MariaDb { "--log-slave-updates " } else { "" };
+        self.set("ARGS", &format!("{always}{value}"));
     }
 
     /// Runs SQL as root; tab-separated rows without headings.

@@ -11,8 +11,8 @@ use std::{
 use anyhow::Context;
 use phiwatch_binlog::BinlogPosition;
 use phiwatch_source::{
-    Address, Finding, LiveConfig, LiveSource, Login, OnPurged, Server, SourceError, SourceUrl,
-    StartAt, Tls, TlsMode,
+    Address, Finding, Intent, LiveConfig, LiveSource, Login, OnPurged, Server, SourceError,
+    SourceUrl, StartAt, Tls, TlsMode,
 };
 use secrecy::SecretString;
 use tokio::runtime::Runtime;
@@ -175,15 +175,37 @@ fn live_config(
     Ok(live)
 }
 
-/// What doctor says about the server.
-pub(crate) fn findings(runtime: &Runtime, config: &Config) -> anyhow::Result<Vec<Finding>> {
-    let login = login(config)?;
+/// The address of the configured server, and those of its failover.
+pub(crate) fn addresses(config: &Config) -> anyhow::Result<Vec<Address>> {
+    let mut all = vec![login(config)?.address];
+    all.extend(failover(config)?);
+    Ok(all)
+}
+
+/// What doctor says about one of the servers.
+pub(crate) fn findings(
+    runtime: &Runtime,
+    config: &Config,
+    address: &Address,
+) -> anyhow::Result<Vec<Finding>> {
+    let login = Login { address: address.clone(), ..login(config)? };
+    let catalog = setup::catalog(config)?;
+    let prefix = &config.file.magento.table_prefix;
+    let is_watched = |table: &str| {
+        let name = table.strip_prefix(prefix.as_str());
+        name.is_some_and(|name| catalog.table_class(name).is_some())
+    };
     let failed = |error| with_hint(error, "cannot examine the server");
     runtime.block_on(async {
         let mut server = Server::connect(&login).await.map_err(failed)?;
         let info = server.info().await.map_err(failed)?;
+        let databases = shops(&mut server, config).await.map_err(failed)?;
+        let mut keyless = server.tables_without_key(&databases).await.map_err(failed)?;
+        keyless.retain(|(_, table)| is_watched(table));
         server.close().await;
-        Ok(phiwatch_source::findings(&info, config.file.source.server_id))
+        let server_id = config.file.source.server_id;
+        let intent = Intent { server_id, databases: &databases, keyless: &keyless };
+        Ok(phiwatch_source::findings(&info, &intent))
     })
 }
 

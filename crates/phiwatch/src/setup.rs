@@ -75,7 +75,8 @@ pub(crate) fn executed(checkpoint: &Checkpoint) -> anyhow::Result<Option<GtidSta
     })
 }
 
-fn catalog(config: &Config) -> Result<Catalog, ConfigError> {
+/// The built-in catalogue with the operator's additions.
+pub(crate) fn catalog(config: &Config) -> Result<Catalog, ConfigError> {
     let mut catalog = Catalog::builtin();
     for file in &config.file.magento.catalog_files {
         let name = file.display().to_string();

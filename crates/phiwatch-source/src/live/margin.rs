@@ -7,7 +7,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::history::{BinlogFile, is_later};
+use super::{
+    history::{BinlogFile, is_later},
+    retention::{Retention, SECS_MAX},
+};
 
 /// Time until what a reader needs may be purged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,44 +23,9 @@ pub enum PurgeMargin {
     Within(Duration),
 }
 
-/// A server's rules for purging.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Retention {
-    /// A closed file stays so long; None = for ever.
-    pub(crate) age: Option<Duration>,
-    /// All files together may be so large; None = any size.
-    pub(crate) bytes_max: Option<u64>,
-}
-
 /// Below this share of the retention, and below a day, the margin is short.
 const SHORT_SHARE: u32 = 4;
 const SHORT_MAX: Duration = Duration::from_secs(24 * 3_600);
-
-impl Retention {
-    /// Reads the settings; unknown ones are absent.
-    pub(crate) fn from_settings(settings: &BTreeMap<String, String>) -> Self {
-        let text = |name: &str| settings.get(name).map(String::as_str).unwrap_or_default();
-        // MariaDB allows fractions of a day.
-        let number = |name: &str| text(name).parse::<f64>().unwrap_or(0.0).clamp(0.0, SECS_MAX);
-        let secs = match number("binlog_expire_logs_seconds") {
-            0.0 => number("expire_logs_days") * 86_400.0,
-            secs => secs,
-        };
-        let is_off = text("binlog_expire_logs_auto_purge").eq_ignore_ascii_case("OFF");
-        let age = (secs > 0.0 && !is_off).then(|| Duration::from_secs_f64(secs));
-        let bytes_max = text("max_binlog_total_size").parse().ok().filter(|bytes| *bytes > 0);
-        Self { age, bytes_max }
-    }
-
-    /// Amazon's service purges by a setting of its own, in hours; without it as soon as it likes.
-    pub(crate) fn of_service(hours: Option<&str>) -> Self {
-        let hours = hours.and_then(|hours| hours.parse::<u32>().ok()).unwrap_or(0);
-        Self { age: Some(Duration::from_secs(u64::from(hours) * 3_600)), bytes_max: None }
-    }
-}
-
-/// As long as binlogs can be told to stay: 2^32 - 1 seconds.
-const SECS_MAX: f64 = 4_294_967_295.0;
 
 /// What is known of a server's files.
 pub(crate) struct Files<'a> {
@@ -189,11 +157,5 @@ mod tests {
         check(&[("max_binlog_total_size", "300")], "b.000001", hours(0), true);
         let both = [("max_binlog_total_size", "500"), ("binlog_expire_logs_seconds", "46800")];
         check(&both, "b.000002", hours(3), true);
-    }
-
-    #[test]
-    fn managed_service_without_a_retention_keeps_nothing() {
-        assert_eq!(Retention::of_service(None).age, Some(Duration::ZERO));
-        assert_eq!(Retention::of_service(Some("24")).age, Some(Duration::from_secs(24 * HOUR)));
     }
 }

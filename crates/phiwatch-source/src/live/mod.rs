@@ -13,6 +13,7 @@ mod margin;
 pub(crate) mod open;
 mod queue;
 mod reader;
+pub(crate) mod retention;
 mod session;
 mod status;
 mod tracker;

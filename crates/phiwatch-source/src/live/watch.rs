@@ -15,7 +15,8 @@ use phiwatch_binlog::{Gtid, GtidSet, GtidState};
 use super::{
     head,
     history::{self, BinlogFile},
-    margin::{Files, PurgeMargin, Retention},
+    margin::{Files, PurgeMargin},
+    retention,
     status::{Notice, ReplicaLag, Shared},
 };
 use crate::{LiveConfig, SourceError, config::Address, wire::Connection};
@@ -132,7 +133,7 @@ impl Watch {
         settings: &BTreeMap<String, String>,
     ) -> Result<(), SourceError> {
         let Some(needed) = self.shared.needed_file() else { return Ok(()) };
-        let retention = retention(connection, settings).await?;
+        let retention = retention::ask(connection, settings).await?;
         let Some(files) = history::files(connection).await? else {
             self.unknown();
             return Ok(());
@@ -200,24 +201,6 @@ async fn settings(connection: &mut Connection) -> Result<BTreeMap<String, String
         _ => None,
     };
     Ok(rows.into_iter().filter_map(pair).collect())
-}
-
-async fn retention(
-    connection: &mut Connection,
-    settings: &BTreeMap<String, String>,
-) -> Result<Retention, SourceError> {
-    if !settings.get("basedir").is_some_and(|folder| folder.starts_with("/rdsdbbin")) {
-        return Ok(Retention::from_settings(settings));
-    }
-    let sql = "SELECT value FROM mysql.rds_configuration WHERE name = 'binlog retention hours'";
-    match connection.rows(sql).await {
-        Ok(rows) => {
-            let hours = rows.first().and_then(|row| row.first()?.as_deref());
-            Ok(Retention::of_service(hours))
-        }
-        Err(SourceError::Server { .. }) => Ok(Retention::of_service(None)),
-        Err(error) => Err(error),
-    }
 }
 
 async fn now(connection: &mut Connection) -> Result<u64, SourceError> {

@@ -1,6 +1,8 @@
 //! What is good or bad about a server as a source, and the statement that mends it.
 
-use super::{Flavor, ServerInfo};
+use std::collections::BTreeMap;
+
+use super::{Flavor, ServerInfo, access, logging, topology};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,379 +22,198 @@ pub struct Finding {
     pub name: &'static str,
     /// How bad.
     pub severity: Severity,
-    /// What was found, in a sentence.
+    /// What was found, and why it matters, in a sentence.
     pub what: String,
-    /// The statement that mends it.
+    /// The statement that mends it, or the line of a configuration file.
     pub fix: Option<String>,
 }
 
-/// A retention below this does not outlive a long weekend.
-const RETENTION_HOURS_MIN: f64 = 72.0;
-/// Event times are the server's: a clock further off than this makes alerts look late or early.
-const CLOCK_OFF_MS_MAX: i64 = 5_000;
+/// What a server is to be used for.
+#[derive(Debug, Clone, Copy)]
+pub struct Intent<'a> {
+    /// Our id as a replica.
+    pub server_id: u32,
+    /// Databases that are watched; empty if none is known.
+    pub databases: &'a [String],
+    /// Of their watched tables those without a key: database and name.
+    pub keyless: &'a [(String, String)],
+}
 
-/// Checks a server for a reader with this `server_id`.
+/// Checks a server for a reader.
 #[must_use]
-pub fn findings(info: &ServerInfo, server_id: u32) -> Vec<Finding> {
-    let mut list = Vec::new();
-    let checks: [fn(&ServerInfo, &mut Vec<Finding>); 14] = [
-        version,
-        log_bin,
-        format,
-        row_image,
-        row_metadata,
-        partial_json,
-        checksum,
-        gtids,
-        durability,
-        retention,
-        replica,
-        filters,
-        grants,
-        session,
-    ];
-    for check in checks {
-        check(info, &mut list);
+pub fn findings(info: &ServerInfo, intent: &Intent<'_>) -> Vec<Finding> {
+    let mut list = List::default();
+    version(info, &mut list);
+    logging::check(info, &mut list);
+    topology::check(info, intent, &mut list);
+    keys(info, intent.keyless, &mut list);
+    access::check(info, &mut list);
+    list.0
+}
+
+/// Findings so far.
+#[derive(Debug, Default)]
+pub(super) struct List(Vec<Finding>);
+
+impl List {
+    pub(super) fn ok(&mut self, name: &'static str, what: impl Into<String>) {
+        self.0.push(Finding { name, severity: Severity::Ok, what: what.into(), fix: None });
     }
-    ids(info, server_id, &mut list);
-    list
-}
 
-fn ok(list: &mut Vec<Finding>, name: &'static str, what: impl Into<String>) {
-    list.push(Finding { name, severity: Severity::Ok, what: what.into(), fix: None });
-}
+    pub(super) fn warn(
+        &mut self,
+        name: &'static str,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        self.bad(name, Severity::Warn, what, fix);
+    }
 
-fn bad(
-    list: &mut Vec<Finding>,
-    name: &'static str,
-    severity: Severity,
-    what: impl Into<String>,
-    fix: &str,
-) {
-    let fix = (!fix.is_empty()).then(|| fix.to_owned());
-    list.push(Finding { name, severity, what: what.into(), fix });
+    pub(super) fn fail(
+        &mut self,
+        name: &'static str,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        self.bad(name, Severity::Fail, what, fix);
+    }
+
+    pub(super) fn bad(
+        &mut self,
+        name: &'static str,
+        severity: Severity,
+        what: impl Into<String>,
+        fix: impl Into<String>,
+    ) {
+        let fix = Some(fix.into()).filter(|fix| !fix.is_empty());
+        self.0.push(Finding { name, severity, what: what.into(), fix });
+    }
 }
 
 /// The statement that sets a global variable for good on this server.
-fn set(info: &ServerInfo, variable: &str, value: &str) -> String {
-    match info.flavor {
-        Flavor::MySql => format!("SET PERSIST {variable} = {value};"),
-        Flavor::MariaDb => {
-            format!("SET GLOBAL {variable} = {value}; -- and {variable} = {value} under [mariadbd]")
-        }
-    }
+pub(super) fn set(info: &ServerInfo, variable: &str, value: &str) -> String {
+    set_all(info, &[(variable, value)])
 }
 
-fn version(info: &ServerInfo, list: &mut Vec<Finding>) {
-    let mut numbers = info.version.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
-    let version = (next(), next());
+/// The same for several, in this order.
+pub(super) fn set_all(info: &ServerInfo, values: &[(&str, &str)]) -> String {
+    let (word, section) = match info.flavor {
+        Flavor::MySql if info.release() >= (8, 0, 0) => ("PERSIST", None),
+        Flavor::MySql => ("GLOBAL", Some("mysqld")),
+        Flavor::MariaDb => ("GLOBAL", Some("mariadbd")),
+    };
+    let statements: Vec<_> = values
+        .iter()
+        .map(|(variable, value)| format!("SET {word} {variable} = {value};"))
+        .collect();
+    let statements = statements.join(" ");
+    let Some(section) = section else { return statements };
+    // At its start a server takes the last value at once.
+    let last: BTreeMap<_, _> = values.iter().copied().collect();
+    let lines: Vec<_> = last
+        .iter()
+        .map(|(variable, value)| format!("{variable} = {}", value.trim_matches('\'')))
+        .collect();
+    let lines = lines.join(", ");
+    format!("{statements} -- and {lines} under [{section}] in the server's configuration")
+}
+
+/// A line of the server's configuration that counts from its next start on.
+pub(super) fn line(text: &str) -> String {
+    format!("{text} -- in the server's configuration, then restart it")
+}
+
+fn version(info: &ServerInfo, list: &mut List) {
     let (name, oldest) = match info.flavor {
-        Flavor::MySql => ("MySQL", (5, 7)),
-        Flavor::MariaDb => ("MariaDB", (10, 5)),
+        Flavor::MySql => ("MySQL", (5, 7, 0)),
+        Flavor::MariaDb => ("MariaDB", (10, 5, 0)),
     };
     let what = format!("{name} {}", info.version);
-    if version >= oldest {
-        ok(list, "version", what);
+    if info.release() >= oldest {
+        list.ok("version", what);
     } else {
-        let what =
-            format!("{what} is older than {}.{}, the oldest that is tested", oldest.0, oldest.1);
-        bad(list, "version", Severity::Warn, what, "");
-    }
-}
-
-fn log_bin(info: &ServerInfo, list: &mut Vec<Finding>) {
-    if info.variable("log_bin").eq_ignore_ascii_case("ON") {
-        ok(list, "log-bin", "the binary log is on");
-    } else {
-        let fix = "log_bin = binlog -- in the server's configuration, then restart it";
-        bad(list, "log-bin", Severity::Fail, "the server writes no binary log", fix);
-    }
-}
-
-fn format(info: &ServerInfo, list: &mut Vec<Finding>) {
-    match info.variable("binlog_format") {
-        // MySQL 9 is about to drop the variable: ROW is all it has then.
-        "ROW" | "" => ok(list, "binlog-format", "changes are logged as rows"),
-        other => {
-            let what =
-                format!("binlog_format is {other}: some changes are logged as text, without rows");
-            bad(list, "binlog-format", Severity::Fail, what, &set(info, "binlog_format", "'ROW'"));
-        }
-    }
-}
-
-fn row_image(info: &ServerInfo, list: &mut Vec<Finding>) {
-    match info.variable("binlog_row_image") {
-        "FULL" => ok(list, "row-image", "rows are logged whole"),
-        "FULL_NODUP" => {
-            let what = "unchanged columns stand in the before image only";
-            bad(list, "row-image", Severity::Warn, what, &set(info, "binlog_row_image", "'FULL'"));
-        }
-        other => {
-            let what = format!(
-                "binlog_row_image is {other}: a change may hold neither the person nor the tenant"
-            );
-            bad(list, "row-image", Severity::Fail, what, &set(info, "binlog_row_image", "'FULL'"));
-        }
-    }
-}
-
-fn row_metadata(info: &ServerInfo, list: &mut Vec<Finding>) {
-    match info.variable("binlog_row_metadata") {
-        "FULL" => ok(list, "row-metadata", "column names are in the log"),
-        other => {
-            let other = if other.is_empty() { "missing" } else { other };
-            let what = format!(
-                "binlog_row_metadata is {other}: column names come from information_schema, which \
-                 shows tables as they are now, not as they were"
-            );
-            let fix = set(info, "binlog_row_metadata", "'FULL'");
-            bad(list, "row-metadata", Severity::Warn, what, &fix);
-        }
-    }
-}
-
-fn partial_json(info: &ServerInfo, list: &mut Vec<Finding>) {
-    if info.variable("binlog_row_value_options").is_empty() {
-        ok(list, "row-value-options", "JSON columns are logged whole");
-    } else {
-        let what = "JSON updates are logged as differences";
-        let fix = set(info, "binlog_row_value_options", "''");
-        bad(list, "row-value-options", Severity::Warn, what, &fix);
-    }
-    for name in ["binlog_transaction_compression", "log_bin_compress"] {
-        if info.variable(name).eq_ignore_ascii_case("ON") {
-            ok(list, "compression", format!("{name} is on, which is read as any other"));
-        }
-    }
-    for name in ["binlog_encryption", "encrypt_binlog"] {
-        if info.variable(name).eq_ignore_ascii_case("ON") {
-            let what = format!("{name} is on: following works, `replay` of the files does not");
-            ok(list, "encryption", what);
-        }
-    }
-    for name in ["binlog_rows_query_log_events", "binlog_annotate_row_events"] {
-        if info.variable(name).eq_ignore_ascii_case("ON") {
-            let what = format!("{name} is on: statement texts with patient data are in the log");
-            ok(list, "query-events", what);
-        }
-    }
-}
-
-fn checksum(info: &ServerInfo, list: &mut Vec<Finding>) {
-    if info.variable("binlog_checksum") == "CRC32" {
-        ok(list, "checksum", "events have checksums");
-    } else {
-        let what = "events have no checksum: damage may go unnoticed";
-        bad(list, "checksum", Severity::Warn, what, "SET GLOBAL binlog_checksum = 'CRC32';");
-    }
-}
-
-fn gtids(info: &ServerInfo, list: &mut Vec<Finding>) {
-    match (info.flavor, info.variable("gtid_mode")) {
-        (Flavor::MariaDb, _) if info.variable("gtid_strict_mode").eq_ignore_ascii_case("OFF") => {
-            let what = "gtid_strict_mode is off: numbers of a domain may go backwards";
-            bad(list, "gtid", Severity::Warn, what, &set(info, "gtid_strict_mode", "ON"));
-        }
-        (Flavor::MariaDb, _) | (Flavor::MySql, "ON") => {
-            ok(list, "gtid", "transactions are numbered: reading survives a failover");
-        }
-        (Flavor::MySql, mode) => {
-            let what = format!(
-                "gtid_mode is {mode}: reading resumes by file and position, on this server only"
-            );
-            let fix = "SET PERSIST enforce_gtid_consistency = ON; SET PERSIST gtid_mode = \
-                       OFF_PERMISSIVE; SET PERSIST gtid_mode = ON_PERMISSIVE; SET PERSIST gtid_mode = ON;";
-            bad(list, "gtid", Severity::Warn, what, fix);
-        }
-    }
-}
-
-fn durability(info: &ServerInfo, list: &mut Vec<Finding>) {
-    if info.variable("sync_binlog") == "1" {
-        ok(list, "durability", "each commit is on disk before it is read");
-    } else {
-        let what =
-            "sync_binlog is not 1: a crash of the server may lose transactions that were read";
-        bad(list, "durability", Severity::Warn, what, &set(info, "sync_binlog", "1"));
-    }
-}
-
-fn retention(info: &ServerInfo, list: &mut Vec<Finding>) {
-    // MariaDB allows fractions of a day.
-    let number = |name: &str| info.variable(name).parse::<f64>().unwrap_or(0.0);
-    let hours = match number("binlog_expire_logs_seconds") {
-        0.0 => number("expire_logs_days") * 24.0,
-        secs => secs / 3_600.0,
-    };
-    if info.variable("binlog_expire_logs_auto_purge").eq_ignore_ascii_case("OFF") || hours == 0.0 {
-        ok(list, "retention", "the server purges no binlogs by itself");
-    } else if hours >= RETENTION_HOURS_MIN {
-        ok(list, "retention", format!("binlogs are kept for {:.1} days", hours / 24.0));
-    } else {
-        let what = format!(
-            "binlogs are kept for {hours:.1} hours only: a longer stop of phiwatch leaves a gap"
+        let (major, minor, _) = oldest;
+        list.warn(
+            "version",
+            format!("{what} is older than {major}.{minor}, the oldest that is tested"),
+            "",
         );
-        let fix = set(info, "binlog_expire_logs_seconds", "604800");
-        bad(list, "retention", Severity::Warn, what, &fix);
     }
 }
 
-fn replica(info: &ServerInfo, list: &mut Vec<Finding>) {
-    if info.replica_status.is_none() {
-        return;
-    }
-    let logs = ["log_replica_updates", "log_slave_updates"];
-    if logs.iter().any(|name| info.variable(name).eq_ignore_ascii_case("ON")) {
-        ok(list, "replica-updates", "this replica logs what it receives");
-    } else {
-        let name = match info.flavor {
-            Flavor::MySql => "log_replica_updates",
-            Flavor::MariaDb => "log_slave_updates",
-        };
-        let fix = format!("{name} = ON -- in the server's configuration, then restart it");
-        let what =
-            "this replica does not log what it receives: its binlog lacks the shop's changes";
-        bad(list, "replica-updates", Severity::Fail, what, &fix);
-    }
-}
+/// Tables that are told at most.
+const KEYLESS_MAX: usize = 5;
 
-fn filters(info: &ServerInfo, list: &mut Vec<Finding>) {
-    let Some(status) = &info.replica_status else { return };
-    let active: Vec<_> = status
+fn keys(info: &ServerInfo, keyless: &[(String, String)], list: &mut List) {
+    let Some((database, table)) = keyless.first() else {
+        return list.ok("primary-keys", "no watched table that the account sees lacks a key");
+    };
+    let names: Vec<_> = keyless
         .iter()
-        .filter(|(name, value)| {
-            let name = name.to_ascii_lowercase();
-            let is_filter = ["_do_", "_ignore_"].iter().any(|word| name.contains(word));
-            name.starts_with("replicate_")
-                && is_filter
-                && !name.contains("server_ids")
-                && !value.is_empty()
-        })
-        .map(|(name, _)| name.as_str())
+        .take(KEYLESS_MAX)
+        .map(|(database, table)| format!("{database}.{table}"))
         .collect();
-    if active.is_empty() {
-        ok(list, "replication-filters", "this replica filters nothing");
-    } else {
-        let what = format!("this replica filters by {}: changes may be missing", active.join(", "));
-        let fix = "CHANGE REPLICATION FILTER REPLICATE_DO_DB = (), REPLICATE_IGNORE_DB = ();";
-        bad(list, "replication-filters", Severity::Warn, what, fix);
-    }
-}
-
-fn grants(info: &ServerInfo, list: &mut Vec<Finding>) {
-    let text = info.grants.join("\n").to_ascii_uppercase();
-    let global = |name: &str| {
-        text.lines().any(|line| {
-            line.contains(" ON *.* ")
-                && (line.contains(name) || line.starts_with("GRANT ALL PRIVILEGES"))
-        })
+    let more = match keyless.len().saturating_sub(KEYLESS_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
     };
-    let status = match info.flavor {
-        Flavor::MySql => "REPLICATION CLIENT",
-        Flavor::MariaDb => "BINLOG MONITOR",
+    let what = format!(
+        "{}{more} without a primary key: which row a change concerns cannot be told from the log, \
+         and a replica searches the whole table for each row and falls behind",
+        names.join(", ")
+    );
+    let is_hidden = match info.flavor {
+        Flavor::MySql => info.release() >= (8, 0, 23),
+        Flavor::MariaDb => true,
     };
-    let has_status = global(status) || global("REPLICATION CLIENT") || info.binary_logs.is_some();
-    // A role's grants are not listed here.
-    let severity = if text.lines().any(|line| !line.contains(" ON ")) {
-        Severity::Warn
-    } else {
-        Severity::Fail
-    };
-    let fix = format!("GRANT REPLICATION SLAVE, {status} ON *.* TO CURRENT_USER();");
-    let fix = fix.replace("CURRENT_USER()", &account(info));
-    if !global("REPLICATION SLAVE") && !global("REPLICATION REPLICA") {
-        let what = "the account may not read the binlog: REPLICATION SLAVE is missing";
-        bad(list, "grants", severity, what, &fix);
-    } else if has_status {
-        ok(list, "grants", "the account may read the binlog and its status");
-    } else {
-        let what = format!("the account may not see the list of binlogs: {status} is missing");
-        bad(list, "grants", Severity::Warn, what, &fix);
-    }
-    let selects = |line: &str| line.contains("SELECT") || line.contains("ALL PRIVILEGES");
-    if text.lines().any(selects) {
-        ok(list, "select", "the account may read tables");
-    } else {
-        let fix = format!("GRANT SELECT ON `shop`.* TO {}; -- the shop's database", account(info));
-        let what =
-            "the account may not read tables: stores and column names must come from the log";
-        bad(list, "select", Severity::Warn, what, &fix);
-    }
-}
-
-/// Our account as the grants write it.
-fn account(info: &ServerInfo) -> String {
-    let name = info.grants.first().and_then(|grant| {
-        let (_, to) = grant.rsplit_once(" TO ")?;
-        Some(to.split(" WITH ").next()?.trim().to_owned())
-    });
-    name.unwrap_or_else(|| "the account".to_owned())
-}
-
-fn session(info: &ServerInfo, list: &mut Vec<Finding>) {
-    if info.is_encrypted {
-        ok(list, "tls", "the connection is encrypted");
-    } else {
-        let what =
-            "the connection is not encrypted: rows with patient data cross the network in clear";
-        bad(list, "tls", Severity::Warn, what, "tls = \"required\" -- in phiwatch.toml, [source]");
-    }
-    let ahead = info.clock_ahead_ms;
-    if ahead.saturating_abs() <= CLOCK_OFF_MS_MAX {
-        ok(list, "clock", "the server's clock and ours agree");
-    } else {
-        let what = format!("the server's clock is {} s ahead of ours", ahead / 1_000);
-        bad(list, "clock", Severity::Warn, what, "timedatectl set-ntp true -- on both machines");
-    }
-    let what = "a privileged session with sql_log_bin = 0 leaves no trace in the log; nobody can see it here";
-    ok(list, "unlogged-sessions", what);
-}
-
-fn ids(info: &ServerInfo, server_id: u32, list: &mut Vec<Finding>) {
-    let fix = "server_id = <a free number> -- in phiwatch.toml, [source]";
-    if info.server_id == 0 {
-        let what = "the server's own server_id is 0: it accepts no replicas";
-        bad(list, "server-id", Severity::Fail, what, &set(info, "server_id", "1"));
-    } else if server_id == 0 || server_id == info.server_id {
-        let what = format!("server_id {server_id} is the server's own, or none");
-        bad(list, "server-id", Severity::Fail, what, fix);
-    } else if info.replicas.as_ref().is_some_and(|ids| ids.contains(&server_id)) {
-        let what = format!(
-            "a replica with server_id {server_id} is connected: another phiwatch, or this one running"
-        );
-        bad(list, "server-id", Severity::Warn, what, fix);
-    } else {
-        ok(list, "server-id", format!("server_id {server_id} is free"));
-    }
+    // A column that SELECT * and INSERT without names do not meet.
+    let hidden = if is_hidden { " INVISIBLE" } else { "" };
+    let column = format!("row_id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT{hidden}");
+    let name = |text: &str| format!("`{}`", text.replace('`', "``"));
+    let fix = format!(
+        "ALTER TABLE {}.{} ADD COLUMN {column}, ADD PRIMARY KEY (row_id);{}",
+        name(database),
+        name(table),
+        if keyless.len() > 1 { " -- the same for the others" } else { "" }
+    );
+    list.warn("primary-keys", what, fix);
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
+    use super::{super::Retention, *};
 
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    /// A good server with other settings.
     fn info(flavor: Flavor, settings: &[(&str, &str)]) -> ServerInfo {
-        let good = [
+        let mut variables = map(&[
             ("log_bin", "ON"),
             ("binlog_format", "ROW"),
             ("binlog_row_image", "FULL"),
             ("binlog_row_metadata", "FULL"),
             ("binlog_row_value_options", ""),
             ("binlog_checksum", "CRC32"),
+            ("binlog_transaction_compression_level_zstd", "3"),
             ("gtid_mode", "ON"),
+            ("gtid_strict_mode", "ON"),
             ("sync_binlog", "1"),
+            ("innodb_flush_log_at_trx_commit", "1"),
             ("binlog_expire_logs_seconds", "2592000"),
-        ];
-        let variables: BTreeMap<_, _> = good
-            .iter()
-            .chain(settings)
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+            ("log_replica_updates", "ON"),
+            ("log_slave_updates", "ON"),
+        ]);
+        variables.extend(map(settings));
+        let retention = Retention::from_settings(&variables);
+        let version = match flavor {
+            Flavor::MySql => "9.7.4",
+            Flavor::MariaDb => "10.11.18-MariaDB",
+        };
         ServerInfo {
             flavor,
-            version: "10.11.18-MariaDB".to_owned(),
+            version: version.to_owned(),
             server_id: 1,
             server_uuid: None,
             variables,
@@ -404,72 +225,255 @@ mod tests {
                 "GRANT SELECT ON `shop`.* TO `phi`@`%`".to_owned(),
             ],
             replicas: Some(vec![7]),
-            replica_status: None,
+            channels: Some(Vec::new()),
+            binlog_filters: Some([String::new(), String::new()]),
+            binlogs_kept: retention.age,
+            binlogs_bytes_max: retention.bytes_max,
+            is_managed: false,
             clock_ahead_ms: 100,
             is_encrypted: true,
+            certificate_secs: Some(90 * 86_400),
         }
     }
 
-    /// Names and severities of all that is not good.
+    fn of(info: &ServerInfo, server_id: u32) -> Vec<Finding> {
+        findings(info, &Intent { server_id, databases: &["shop".to_owned()], keyless: &[] })
+    }
+
+    /// Names and severities of all that is not good; each says what mends it.
     #[track_caller]
-    fn check(info: &ServerInfo, server_id: u32, want: &[(&str, Severity)]) {
-        let list = findings(info, server_id);
-        let got: Vec<_> = list
-            .iter()
-            .filter(|finding| finding.severity > Severity::Ok)
-            .map(|finding| (finding.name, finding.severity))
-            .collect();
+    fn check(info: &ServerInfo, server_id: u32, want: &[(&str, Severity)]) -> Vec<String> {
+        let list = of(info, server_id);
+        let bad = list.iter().filter(|finding| finding.severity > Severity::Ok);
+        let got: Vec<_> = bad.clone().map(|finding| (finding.name, finding.severity)).collect();
         assert_eq!(got, want);
+        bad.map(|finding| finding.fix.clone().unwrap()).collect()
     }
 
     #[test]
     fn good_server_has_no_bad_findings() {
-        check(&info(Flavor::MySql, &[]), 9, &[]);
-        check(&info(Flavor::MariaDb, &[("gtid_mode", ""), ("gtid_strict_mode", "ON")]), 9, &[]);
+        for flavor in [Flavor::MySql, Flavor::MariaDb] {
+            check(&info(flavor, &[]), 9, &[]);
+        }
+    }
+
+    /// Name and value of a variable, the finding, its severity, and the statement that mends it.
+    const BAD: [(&str, &str, &str, Severity, &str); 16] = {
+        use Severity::{Fail, Warn};
+        [
+            ("log_bin", "OFF", "log-bin", Fail, "log_bin = binlog -- "),
+            ("binlog_format", "MIXED", "binlog-format", Fail, "binlog_format = 'ROW'"),
+            ("binlog_format", "STATEMENT", "binlog-format", Fail, "binlog_format = 'ROW'"),
+            ("binlog_row_image", "MINIMAL", "row-image", Fail, "binlog_row_image = 'FULL'"),
+            ("binlog_row_image", "NOBLOB", "row-image", Fail, "binlog_row_image = 'FULL'"),
+            ("binlog_row_image", "FULL_NODUP", "row-image", Warn, "binlog_row_image = 'FULL'"),
+            ("binlog_row_metadata", "NO_LOG", "row-metadata", Warn, "metadata = 'FULL'"),
+            ("binlog_row_metadata", "MINIMAL", "row-metadata", Warn, "metadata = 'FULL'"),
+            (
+                "binlog_row_value_options",
+                "PARTIAL_JSON",
+                "row-value-options",
+                Warn,
+                "binlog_row_value_options = ''",
+            ),
+            ("binlog_checksum", "NONE", "checksum", Warn, "binlog_checksum = 'CRC32'"),
+            ("sync_binlog", "0", "durability", Warn, "sync_binlog = 1"),
+            (
+                "innodb_flush_log_at_trx_commit",
+                "2",
+                "durability",
+                Warn,
+                "innodb_flush_log_at_trx_commit = 1",
+            ),
+            ("binlog_expire_logs_seconds", "3600", "retention", Warn, "seconds = 604800"),
+            ("max_binlog_total_size", "1000000", "retention-size", Warn, "total_size = 0"),
+            ("gtid_mode", "OFF", "gtid", Warn, "gtid_mode = OFF_PERMISSIVE; SET PERSIST"),
+            ("gtid_mode", "ON_PERMISSIVE", "gtid", Warn, "gtid_mode = ON;"),
+        ]
+    };
+
+    #[test]
+    fn each_bad_setting_is_found_with_the_statement_that_mends_it() {
+        for (name, value, finding, severity, fix) in BAD {
+            let fixes = check(&info(Flavor::MySql, &[(name, value)]), 9, &[(finding, severity)]);
+            assert!(fixes[0].contains(fix), "{name} = {value}: {}", fixes[0]);
+        }
+        let loose = info(Flavor::MariaDb, &[("gtid_strict_mode", "OFF")]);
+        let fixes = check(&loose, 9, &[("gtid", Severity::Warn)]);
+        assert!(fixes[0].starts_with("SET GLOBAL gtid_strict_mode = ON;"), "{}", fixes[0]);
+        assert!(fixes[0].contains("under [mariadbd]"), "{}", fixes[0]);
+        let fixes = check(&info(Flavor::MySql, &[]), 1, &[("server-id", Severity::Fail)]);
+        assert!(fixes[0].contains("phiwatch.toml"));
+        check(&info(Flavor::MySql, &[]), 7, &[("server-id", Severity::Warn)]);
+        // Several statements are one line that can be run.
+        let settings = [("sync_binlog", "0"), ("innodb_flush_log_at_trx_commit", "2")];
+        let fixes = check(&info(Flavor::MariaDb, &settings), 9, &[("durability", Severity::Warn)]);
+        assert_eq!(
+            fixes[0],
+            "SET GLOBAL sync_binlog = 1; SET GLOBAL innodb_flush_log_at_trx_commit = 1; -- and \
+             innodb_flush_log_at_trx_commit = 1, sync_binlog = 1 under [mariadbd] in the server's \
+             configuration"
+        );
+    }
+
+    /// 5.7 has no SET PERSIST, and knows days only.
+    #[test]
+    fn statements_are_those_of_the_servers_version() {
+        let mut old = info(Flavor::MySql, &[("binlog_row_image", "MINIMAL")]);
+        old.version = "5.7.44-log".to_owned();
+        old.variables.remove("binlog_expire_logs_seconds");
+        old.binlogs_kept = Some(std::time::Duration::from_secs(86_400));
+        let want = [("row-image", Severity::Fail), ("retention", Severity::Warn)];
+        let fixes = check(&old, 9, &want);
+        assert!(fixes[0].starts_with("SET GLOBAL binlog_row_image = 'FULL'; -- and "));
+        assert!(fixes[0].contains("binlog_row_image = FULL under [mysqld]"), "{}", fixes[0]);
+        assert!(fixes[1].starts_with("SET GLOBAL expire_logs_days = 7;"), "{}", fixes[1]);
+        old.is_managed = true;
+        assert!(check(&old, 9, &want)[1].starts_with("CALL mysql.rds_set_configuration("));
     }
 
     #[test]
-    fn each_bad_setting_is_found() {
-        use Severity::{Fail, Warn};
-        for (name, value, finding, severity) in [
-            ("log_bin", "OFF", "log-bin", Fail),
-            ("binlog_format", "MIXED", "binlog-format", Fail),
-            ("binlog_format", "STATEMENT", "binlog-format", Fail),
-            ("binlog_row_image", "MINIMAL", "row-image", Fail),
-            ("binlog_row_image", "NOBLOB", "row-image", Fail),
-            ("binlog_row_image", "FULL_NODUP", "row-image", Warn),
-            ("binlog_row_metadata", "NO_LOG", "row-metadata", Warn),
-            ("binlog_row_value_options", "PARTIAL_JSON", "row-value-options", Warn),
-            ("binlog_checksum", "NONE", "checksum", Warn),
-            ("gtid_mode", "OFF", "gtid", Warn),
-            ("sync_binlog", "0", "durability", Warn),
-            ("binlog_expire_logs_seconds", "3600", "retention", Warn),
+    fn compression_that_cannot_be_inflated_fails() {
+        const LEVEL: &str = "binlog_transaction_compression_level_zstd";
+        for (compression, level, want) in [
+            ("ON", "20", &[][..]),
+            ("ON", "21", &[("compression", Severity::Fail)]),
+            ("ON", "22", &[("compression", Severity::Fail)]),
+            ("OFF", "22", &[]),
         ] {
-            check(&info(Flavor::MySql, &[(name, value)]), 9, &[(finding, severity)]);
+            let settings = [("binlog_transaction_compression", compression), (LEVEL, level)];
+            let fixes = check(&info(Flavor::MySql, &settings), 9, want);
+            let fix = format!("SET PERSIST {LEVEL} = 3;");
+            assert_eq!(fixes, vec![fix; want.len()], "{settings:?}");
         }
-        check(&info(Flavor::MySql, &[]), 1, &[("server-id", Fail)]);
-        check(&info(Flavor::MySql, &[]), 7, &[("server-id", Warn)]);
     }
 
     #[test]
     fn replica_must_log_what_it_receives() {
-        let mut replica = info(Flavor::MySql, &[("log_replica_updates", "OFF")]);
-        replica.replica_status =
-            Some(BTreeMap::from([("Replicate_Do_DB".to_owned(), "other".to_owned())]));
-        let want = [("replica-updates", Severity::Fail), ("replication-filters", Severity::Warn)];
-        check(&replica, 9, &want);
+        for (flavor, name) in
+            [(Flavor::MySql, "log_replica_updates"), (Flavor::MariaDb, "log_slave_updates")]
+        {
+            let mut replica = info(flavor, &[(name, "OFF")]);
+            if flavor == Flavor::MariaDb {
+                replica.variables.remove("log_replica_updates");
+            }
+            check(&replica, 9, &[]);
+            replica.channels = Some(vec![BTreeMap::new()]);
+            let fixes = check(&replica, 9, &[("replica", Severity::Fail)]);
+            assert!(fixes[0].starts_with(&format!("{name} = ON -- in the server's conf")));
+        }
+    }
+
+    #[test]
+    fn who_may_not_see_replication_is_told_the_grant() {
+        for (flavor, grant) in
+            [(Flavor::MySql, "REPLICATION CLIENT"), (Flavor::MariaDb, "SLAVE MONITOR")]
+        {
+            let mut blind = info(flavor, &[]);
+            blind.channels = None;
+            let fixes = check(&blind, 9, &[("replica", Severity::Warn)]);
+            assert_eq!(fixes, [format!("GRANT {grant} ON *.* TO `phi`@`%`;")]);
+        }
+    }
+
+    /// A filter that hits the watched database loses data; another one may.
+    #[test]
+    fn filters_of_any_channel_are_found() {
+        use Severity::{Fail, Warn};
+        for (name, value, severity, mysql, mariadb) in [
+            ("Replicate_Do_DB", "a,shop", Warn, "REPLICATE_DO_DB = ()", "replicate_do_db = ''"),
+            ("Replicate_Do_DB", "other", Fail, "REPLICATE_DO_DB = ()", "replicate_do_db = ''"),
+            ("Replicate_Ignore_DB", "x,Shop", Fail, "_IGNORE_DB = ()", "_ignore_db = ''"),
+            ("Replicate_Ignore_DB", "x", Warn, "_IGNORE_DB = ()", "_ignore_db = ''"),
+            ("Replicate_Wild_Ignore_Table", "s%.log", Warn, "_TABLE = ()", "_table = ''"),
+            ("Replicate_Ignore_Domain_Ids", "1", Warn, "_IDS = ()", "MASTER TO IGNORE_DOMAIN_IDS"),
+        ] {
+            for (flavor, fix) in [(Flavor::MySql, mysql), (Flavor::MariaDb, mariadb)] {
+                let mut replica = info(flavor, &[]);
+                let ring = map(&[("Replicate_Ignore_Server_Ids", "4"), ("Replicate_Do_DB", "")]);
+                replica.channels = Some(vec![ring, map(&[(name, value)])]);
+                let fixes = check(&replica, 9, &[("replication-filters", severity)]);
+                assert!(fixes[0].contains(fix), "{name}: {}", fixes[0]);
+            }
+        }
+        for (filters, severity, fix) in [
+            (["other", ""], Fail, "remove binlog_do_db -- "),
+            (["shop", "test"], Warn, "remove binlog_do_db and binlog_ignore_db -- "),
+            (["", "shop"], Fail, "remove binlog_ignore_db -- "),
+        ] {
+            let mut server = info(Flavor::MySql, &[]);
+            server.binlog_filters = Some(filters.map(str::to_owned));
+            let fixes = check(&server, 9, &[("binlog-filters", severity)]);
+            assert!(fixes[0].starts_with(fix), "{}", fixes[0]);
+        }
+    }
+
+    #[test]
+    fn tables_without_a_key_are_named_with_a_statement() {
+        let list = |count: usize| -> Vec<(String, String)> {
+            (0..count).map(|number| ("shop".to_owned(), format!("t{number}"))).collect()
+        };
+        let key = |flavor, keyless: &[(String, String)]| {
+            let intent = Intent { server_id: 9, databases: &[], keyless };
+            let all = findings(&info(flavor, &[]), &intent);
+            all.into_iter().find(|finding| finding.name == "primary-keys").unwrap()
+        };
+        assert_eq!(key(Flavor::MySql, &[]).severity, Severity::Ok);
+        let one = key(Flavor::MariaDb, &list(1));
+        assert_eq!(one.severity, Severity::Warn);
+        let fix = "ALTER TABLE `shop`.`t0` ADD COLUMN row_id BIGINT UNSIGNED NOT NULL \
+                   AUTO_INCREMENT INVISIBLE, ADD PRIMARY KEY (row_id);";
+        assert_eq!(one.fix.unwrap(), fix);
+        let many = key(Flavor::MySql, &list(7));
+        assert!(many.what.starts_with("shop.t0, shop.t1, shop.t2, shop.t3, shop.t4 and 2 more"));
+        assert!(many.fix.unwrap().ends_with("the same for the others"));
+    }
+
+    #[test]
+    fn certificate_is_told_before_it_ends() {
+        const DAY: i64 = 86_400;
+        for (secs, says) in [
+            (30 * DAY, None),
+            (30 * DAY - 1, Some("expires in 29 days")),
+            (-1, Some("expired 1 days ago")),
+            (-10 * DAY, Some("expired 10 days ago")),
+        ] {
+            let mut server = info(Flavor::MySql, &[]);
+            server.certificate_secs = Some(secs);
+            let all = of(&server, 9);
+            let found = all.iter().find(|finding| finding.name == "certificate").unwrap();
+            match says {
+                None => assert_eq!(found.severity, Severity::Ok),
+                Some(says) => {
+                    assert_eq!(found.severity, Severity::Warn);
+                    assert!(found.what.contains(says), "{}", found.what);
+                    assert!(found.fix.as_ref().unwrap().starts_with("ALTER INSTANCE RELOAD TLS;"));
+                }
+            }
+        }
     }
 
     #[test]
     fn missing_grants_are_found_and_the_fix_names_the_account() {
-        let mut server = info(Flavor::MariaDb, &[("gtid_strict_mode", "ON")]);
+        let mut server = info(Flavor::MariaDb, &[]);
         server.grants = vec!["GRANT USAGE ON *.* TO `phi`@`%`".to_owned()];
-        check(&server, 9, &[("grants", Severity::Fail), ("select", Severity::Warn)]);
-        let fixes: Vec<_> =
-            findings(&server, 9).into_iter().filter_map(|finding| finding.fix).collect();
-        assert_eq!(fixes[0], "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO `phi`@`%`;");
+        let want = [("grants", Severity::Fail), ("select", Severity::Warn)];
+        let fixes = check(&server, 9, &want);
+        assert_eq!(
+            fixes[0],
+            "GRANT REPLICATION SLAVE, BINLOG MONITOR, SLAVE MONITOR ON *.* TO `phi`@`%`;"
+        );
         server.grants =
             vec!["GRANT ALL PRIVILEGES ON *.* TO `phi`@`%` WITH GRANT OPTION".to_owned()];
         check(&server, 9, &[]);
+    }
+
+    #[test]
+    fn connection_and_clock_are_checked() {
+        let mut server = info(Flavor::MySql, &[]);
+        (server.is_encrypted, server.certificate_secs) = (false, None);
+        server.clock_ahead_ms = -6_000;
+        let fixes = check(&server, 9, &[("tls", Severity::Warn), ("clock", Severity::Warn)]);
+        assert!(fixes[0].starts_with("tls = \"required\"") && fixes[1].starts_with("timedatectl"));
     }
 }

@@ -2,13 +2,23 @@
 //!
 //! Input: a [`Login`]. Output: [`ServerInfo`], column names, rows. Only SELECT and SHOW.
 
+mod access;
 mod findings;
+mod logging;
+mod topology;
 
-pub use findings::{Finding, Severity, findings};
+pub use findings::{Finding, Intent, Severity, findings};
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
-use crate::{Login, SourceError, wire::Connection};
+use crate::{
+    Login, SourceError,
+    live::retention::{self, Retention},
+    wire::Connection,
+};
 
 /// Which server it is. Told by name, never by the version's leading number: MariaDB 10 calls
 /// itself 5.5.5, and both have had a version 10 or 11 to come.
@@ -65,13 +75,25 @@ pub struct ServerInfo {
     pub grants: Vec<String>,
     /// Server ids of the replicas that are connected; None if the account may not see them.
     pub replicas: Option<Vec<u32>>,
-    /// The server is itself a replica: its status by column name. None if it is not one, or the
-    /// account may not see it.
-    pub replica_status: Option<BTreeMap<String, String>>,
+    /// What the server replicates from others: a status by column name for each channel, none if it
+    /// is no replica. None if the account may not see it.
+    pub channels: Option<Vec<BTreeMap<String, String>>>,
+    /// Databases that alone (`Binlog_Do_DB`) or not at all (`Binlog_Ignore_DB`) are in the binlog,
+    /// as the server lists them. None if the account may not see it.
+    pub binlog_filters: Option<[String; 2]>,
+    /// How long the server keeps a closed binlog; None = for ever.
+    pub binlogs_kept: Option<Duration>,
+    /// Beyond so many bytes of binlogs it drops the oldest; None = never.
+    pub binlogs_bytes_max: Option<u64>,
+    /// A managed service keeps binlogs by a setting of its own.
+    pub is_managed: bool,
     /// The server's clock minus ours, milliseconds.
     pub clock_ahead_ms: i64,
     /// This connection is encrypted.
     pub is_encrypted: bool,
+    /// Until the certificate that the server showed here expires: negative if it has. None without
+    /// one, or if it cannot be read.
+    pub certificate_secs: Option<i64>,
 }
 
 impl ServerInfo {
@@ -86,10 +108,21 @@ impl ServerInfo {
     pub fn name(&self) -> String {
         self.server_uuid.clone().unwrap_or_else(|| self.server_id.to_string())
     }
+
+    fn is_on(&self, variable: &str) -> bool {
+        self.variable(variable).eq_ignore_ascii_case("ON")
+    }
+
+    /// The first three numbers of its version; 0 for what is none.
+    fn release(&self) -> (u32, u32, u32) {
+        let mut numbers = self.version.split(|c: char| !c.is_ascii_digit());
+        let mut next = || numbers.next().and_then(|part| part.parse().ok()).unwrap_or(0);
+        (next(), next(), next())
+    }
 }
 
 /// Variables of either server that decide what its binlog holds.
-const VARIABLES: [&str; 30] = [
+const VARIABLES: [&str; 33] = [
     "log_bin",
     "log_replica_updates",
     "log_slave_updates",
@@ -98,6 +131,7 @@ const VARIABLES: [&str; 30] = [
     "binlog_row_metadata",
     "binlog_row_value_options",
     "binlog_transaction_compression",
+    "binlog_transaction_compression_level_zstd",
     "log_bin_compress",
     "binlog_rows_query_log_events",
     "binlog_annotate_row_events",
@@ -115,6 +149,8 @@ const VARIABLES: [&str; 30] = [
     "binlog_expire_logs_auto_purge",
     "expire_logs_days",
     "max_binlog_size",
+    "max_binlog_total_size",
+    "basedir",
     "max_allowed_packet",
     "replicate_do_db",
     "replicate_ignore_db",
@@ -171,6 +207,7 @@ impl Server {
         let flavor = if is_maria { Flavor::MariaDb } else { Flavor::MySql };
         let (gtid_executed, gtid_purged) = self.gtids(flavor).await?;
         let clock_ahead_ms = self.clock().await?;
+        let retention = retention::ask(&mut self.connection, &variables).await?;
         Ok(ServerInfo {
             flavor,
             version,
@@ -181,9 +218,14 @@ impl Server {
             binary_logs: self.binary_logs().await?,
             grants: self.grants().await?,
             replicas: self.replicas().await?,
-            replica_status: self.replica_status().await?,
+            channels: self.channels(flavor).await?,
+            binlog_filters: self.binlog_filters().await?,
+            binlogs_kept: retention.age,
+            binlogs_bytes_max: retention.bytes_max,
+            is_managed: Retention::is_of_service(&variables),
             clock_ahead_ms,
             is_encrypted: self.connection.is_encrypted(),
+            certificate_secs: self.connection.certificate_secs(),
             variables,
         })
     }
@@ -244,9 +286,26 @@ impl Server {
         Ok(rows.map(|rows| rows.into_iter().filter_map(id).collect()))
     }
 
-    async fn replica_status(&mut self) -> Result<Option<BTreeMap<String, String>>, SourceError> {
-        let rows = self.optional(&["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"]).await?;
-        Ok(rows.and_then(|rows| rows.into_iter().next()))
+    async fn channels(
+        &mut self,
+        flavor: Flavor,
+    ) -> Result<Option<Vec<BTreeMap<String, String>>>, SourceError> {
+        // MariaDB's SHOW REPLICA STATUS shows one connection of many.
+        let statements = match flavor {
+            Flavor::MySql => ["SHOW REPLICA STATUS", "SHOW SLAVE STATUS"],
+            Flavor::MariaDb => ["SHOW ALL REPLICAS STATUS", "SHOW ALL SLAVES STATUS"],
+        };
+        self.optional(&statements).await
+    }
+
+    async fn binlog_filters(&mut self) -> Result<Option<[String; 2]>, SourceError> {
+        let rows = self.optional(&["SHOW BINARY LOG STATUS", "SHOW MASTER STATUS"]).await?;
+        let lists = |row: BTreeMap<String, String>| {
+            ["Binlog_Do_DB", "Binlog_Ignore_DB"]
+                .map(|name| row.get(name).cloned().unwrap_or_default())
+        };
+        // No row: the log is off.
+        Ok(rows.map(|rows| rows.into_iter().next().map(lists).unwrap_or_default()))
     }
 
     /// The first of the statements that the server knows; None if it is not allowed, or there is
@@ -283,6 +342,36 @@ impl Server {
         Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
     }
 
+    /// Tables of these databases, by database and name, whose rows nothing tells apart: without a
+    /// primary key, and without a unique one of columns that are never NULL.
+    ///
+    /// # Errors
+    /// The connection broke. Tables that the account may not see are not there.
+    pub async fn tables_without_key(
+        &mut self,
+        databases: &[String],
+    ) -> Result<Vec<(String, String)>, SourceError> {
+        if databases.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = literals(databases);
+        let sql = format!(
+            "SELECT t.table_schema, t.table_name FROM information_schema.tables t LEFT JOIN \
+             (SELECT table_schema, table_name FROM information_schema.statistics \
+              WHERE table_schema IN ({list}) AND non_unique = 0 \
+              GROUP BY table_schema, table_name, index_name HAVING MAX(nullable = 'YES') = 0) k \
+             ON k.table_schema = t.table_schema AND k.table_name = t.table_name \
+             WHERE t.table_schema IN ({list}) AND t.table_type = 'BASE TABLE' \
+             AND k.table_name IS NULL ORDER BY t.table_schema, t.table_name"
+        );
+        let rows = self.connection.rows(&sql).await?;
+        let names = |row| match <[_; 2]>::try_from(row) {
+            Ok([Some(database), Some(table)]) => Some((database, table)),
+            _ => None,
+        };
+        Ok(rows.into_iter().filter_map(names).collect())
+    }
+
     /// Column names of every table and view of these databases, by database and table.
     ///
     /// # Errors
@@ -294,12 +383,11 @@ impl Server {
         if databases.is_empty() {
             return Ok(Vec::new());
         }
-        let list: Vec<_> = databases.iter().map(|database| literal(database)).collect();
         let sql = format!(
             "SELECT table_schema, table_name, column_name, column_type, \
              character_octet_length FROM information_schema.columns WHERE \
              table_schema IN ({}) ORDER BY table_schema, table_name, ordinal_position",
-            list.join(",")
+            literals(databases)
         );
         let mut tables: Vec<TableColumns> = Vec::new();
         self.connection
@@ -344,6 +432,11 @@ impl Server {
     ) -> Result<(), SourceError> {
         self.connection.each_row(sql, take).await
     }
+}
+
+fn literals(texts: &[String]) -> String {
+    let list: Vec<_> = texts.iter().map(|text| literal(text)).collect();
+    list.join(",")
 }
 
 /// Text as a literal that no mode of the server reads differently.

@@ -1,6 +1,9 @@
 //! One logged-in connection: connect, TLS, login, text queries, raw commands.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{net::TcpStream, time::timeout};
 
@@ -37,6 +40,8 @@ pub(crate) struct Connection {
     version: String,
     thread_id: u32,
     encrypted: bool,
+    /// When the server's certificate ends, seconds since 1970, if that can be read.
+    certificate_ends: Option<u64>,
     /// A command's answer was not read to its end: what comes next belongs to it.
     is_busy: bool,
 }
@@ -88,13 +93,15 @@ impl Connection {
                 return Err(SourceError::TlsNotOffered { address: address.to_string() });
             }
         };
+        let mut certificate_ends = None;
         let mut packets = if encrypted {
             let request = handshake::tls_request(greeting.common(true));
             send_tls_request(&mut link, &request)
                 .await
                 .map_err(|cause| lost(address, LOGGING_IN, cause))?;
-            let mut packets =
-                PacketStream::new(Box::new(tls::wrap(link, address, &login.tls).await?));
+            let link = tls::wrap(link, address, &login.tls).await?;
+            certificate_ends = tls::certificate_ends(&link);
+            let mut packets = PacketStream::new(Box::new(link));
             packets.set_sequence(2);
             packets
         } else {
@@ -110,6 +117,7 @@ impl Connection {
             version: greeting.version,
             thread_id: greeting.thread_id,
             encrypted,
+            certificate_ends,
             is_busy: false,
         })
     }
@@ -129,6 +137,13 @@ impl Connection {
 
     pub(crate) fn is_encrypted(&self) -> bool {
         self.encrypted
+    }
+
+    /// Seconds until the server's certificate ends, by our clock; negative if it has.
+    pub(crate) fn certificate_secs(&self) -> Option<i64> {
+        let ends = i64::try_from(self.certificate_ends?).ok()?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Some(ends.saturating_sub(i64::try_from(now.as_secs()).ok()?))
     }
 
     /// Rows of a query, all of them: for small answers.

@@ -10,3 +10,4 @@ mod tls;
 
 pub(crate) use connection::{Connection, Row, lost, silent};
 pub(crate) use packet::Packet;
+pub(crate) use tls::is_expired;

@@ -1,12 +1,16 @@
 //! TLS below the protocol, by rustls.
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor,
+    },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -38,6 +42,37 @@ pub(crate) async fn wrap<L: Link>(
         .connect(name, link)
         .await
         .map_err(|cause| SourceError::Tls { address: address.to_string(), cause })
+}
+
+/// Later than any certificate ends, seconds since 1970.
+const NEVER_SECS: u64 = 1 << 40;
+
+/// When the server's certificate ends, seconds since 1970; None if it cannot be read.
+pub(crate) fn certificate_ends<L>(link: &TlsStream<L>) -> Option<u64> {
+    let (_, session) = link.get_ref();
+    let certificate = ParsedCertificate::try_from(session.peer_certificates()?.first()?).ok()?;
+    // The library shows the end of its validity only to say that it is over, which it checks
+    // before whose the certificate is.
+    let never = UnixTime::since_unix_epoch(Duration::from_secs(NEVER_SECS));
+    let nobody = RootCertStore::empty();
+    match verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], never, &[]) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+            not_after,
+            ..
+        })) => Some(not_after.as_secs()),
+        _ => None,
+    }
+}
+
+/// The handshake failed because the server's certificate has expired.
+pub(crate) fn is_expired(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(
+        cause,
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. }
+        ))
+    )
 }
 
 fn client_config(tls: &Tls) -> Result<ClientConfig, SourceError> {

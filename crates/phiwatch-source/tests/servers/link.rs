@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use crate::support::{
-    Admin, BOTH, Kind, Seen, alone, config, config_at, make_table, mark, read_until,
+    Admin, BOTH, Kind, Seen, alone, config, config_at, make_table, mark, now, own, read_until,
 };
 
 /// Hands bytes on between a client and a server until told to keep them, without closing.
@@ -102,9 +102,8 @@ async fn field_26_status_statements_of_both_servers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn field_18_gtids_switched_off_resume_by_position() {
     let _alone = alone().await;
-    let server = OwnServer::start(Kind::MySql.program(), 1, &[]);
-    make_table(&server);
-    let start = StartAt::Gtid(server.executed().parse().unwrap());
+    let server = own(Kind::MySql);
+    let start = now(&server);
     let mut source = LiveSource::connect(config_at(&server, 4_100_082, start)).await.unwrap();
     let mut seen = Seen::default();
     mark(&server.address(), 0, 5).await;

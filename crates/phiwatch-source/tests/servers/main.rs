@@ -2,6 +2,8 @@
 //! ones that `deploy/dev/up.sh` starts), with its accounts phi_admin and phi_repl.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod certificate;
+mod doctor;
 mod dump;
 mod failover;
 mod link;

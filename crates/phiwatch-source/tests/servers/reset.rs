@@ -4,7 +4,7 @@ use phiwatch_source::{LiveSource, SourceError, StartAt};
 use phiwatch_testkit::own::OwnServer;
 
 use crate::support::{
-    BOTH, Kind, Seen, alone, config_at, make_table, mark, read_to_error, read_until,
+    BOTH, Kind, Seen, alone, config_at, make_table, mark, now, own, pair, read_to_error, read_until,
 };
 
 #[track_caller]
@@ -13,13 +13,6 @@ fn assert_history(error: &SourceError, says: &str) {
     assert!(what.contains(says), "{what}");
     assert!(!error.is_transient());
     assert!(error.hint().unwrap().contains("reset, restored or replaced"));
-}
-
-fn reset(server: &OwnServer) {
-    server.execute(match server.kind {
-        phiwatch_testkit::Server::MySql => "RESET BINARY LOGS AND GTIDS",
-        phiwatch_testkit::Server::MariaDb => "RESET MASTER",
-    });
 }
 
 /// What a checkpoint would start from, after `markers` more have come.
@@ -47,11 +40,10 @@ async fn read_some(
 async fn field_16_reset_server_ends_reading() {
     let _alone = alone().await;
     for kind in BOTH {
-        let server = OwnServer::start(kind.program(), 1, &[]);
-        make_table(&server);
-        let start = StartAt::Gtid(server.executed().parse().unwrap());
+        let server = own(kind);
+        let start = now(&server);
         let (mut source, config) = read_some(&server, start, 0, 20).await;
-        tokio::task::block_in_place(|| reset(&server));
+        tokio::task::block_in_place(|| server.reset_log());
         mark(&server.address(), 20, 25).await;
         assert_history(&read_to_error(&mut source), "reset or restored");
         let error = LiveSource::connect(config.clone()).await.unwrap_err();
@@ -68,12 +60,8 @@ async fn field_16_reset_server_ends_reading() {
 async fn field_16_reset_behind_a_replica_ends_reading() {
     let _alone = alone().await;
     for kind in BOTH {
-        let first = OwnServer::start(kind.program(), 1, &[]);
-        let second = OwnServer::start(kind.program(), 2, &[]);
-        make_table(&first);
-        second.follow(&first);
-        second.wait_for(&first);
-        let start = StartAt::Gtid(second.executed().parse().unwrap());
+        let (first, second) = pair(kind);
+        let start = now(&second);
         let mut config = config_at(&second, 4_100_061, start);
         let mut source = LiveSource::connect(config.clone()).await.unwrap();
         mark(&first.address(), 0, 20).await;
@@ -87,12 +75,12 @@ async fn field_16_reset_behind_a_replica_ends_reading() {
             match kind {
                 Kind::MySql => {
                     second.execute("STOP REPLICA");
-                    reset(&second);
+                    second.reset_log();
                     second.execute(&backup);
                 }
                 Kind::MariaDb => {
                     second.execute("STOP SLAVE; RESET SLAVE ALL");
-                    reset(&second);
+                    second.reset_log();
                 }
             }
         });
@@ -114,9 +102,8 @@ fn uuid(server: &OwnServer) -> String {
 async fn field_16_replaced_server_ends_reading() {
     let _alone = alone().await;
     for kind in BOTH {
-        let server = OwnServer::start(kind.program(), 1, &[]);
-        make_table(&server);
-        let start = StartAt::Gtid(server.executed().parse().unwrap());
+        let server = own(kind);
+        let start = now(&server);
         let (source, config) = read_some(&server, start, 0, 5).await;
         drop(source);
         tokio::task::block_in_place(|| server.replace());

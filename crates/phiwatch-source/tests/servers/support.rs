@@ -61,6 +61,26 @@ pub(crate) async fn admin_at(address: &str) -> Result<Server, SourceError> {
     Server::connect(&login).await
 }
 
+/// A server of the test's own with the table for markers.
+pub(crate) fn own(kind: Kind) -> OwnServer {
+    let server = OwnServer::start(kind.program(), 1, &[]);
+    make_table(&server);
+    server
+}
+
+/// The same, and a replica of it that has all.
+pub(crate) fn pair(kind: Kind) -> (OwnServer, OwnServer) {
+    let (first, second) = (own(kind), OwnServer::start(kind.program(), 2, &[]));
+    second.follow(&first);
+    second.wait_for(&first);
+    (first, second)
+}
+
+/// After all that a server has committed.
+pub(crate) fn now(server: &OwnServer) -> StartAt {
+    StartAt::Gtid(server.executed().parse().unwrap())
+}
+
 /// A table for markers; not replicated from anywhere yet.
 pub(crate) fn make_table(server: &OwnServer) {
     server.execute("CREATE DATABASE t; CREATE TABLE t.m (id INT PRIMARY KEY, mark VARCHAR(40))");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use phiwatch_source::{LiveHandle, LiveSource, LiveStatus, Notice, PurgeMargin, Source, StartAt};
 use phiwatch_testkit::own::OwnServer;
 
-use crate::support::{BOTH, Kind, alone, config_at, make_table, mark};
+use crate::support::{BOTH, Kind, alone, config_at, make_table, mark, now, pair};
 
 /// Waits until the status is so, while what comes is read; the status.
 fn until(source: &mut LiveSource, what: &str, is_so: impl Fn(&LiveStatus) -> bool) -> LiveStatus {
@@ -96,7 +96,7 @@ async fn field_25_margin_is_unknown_without_the_grant() {
         let server = OwnServer::start(kind.program(), 1, &[]);
         server.execute("CREATE USER phi_bare@'%' IDENTIFIED BY 'phi_bare'");
         server.execute("GRANT REPLICATION SLAVE ON *.* TO phi_bare@'%'");
-        let start = StartAt::Gtid(server.executed().parse().unwrap());
+        let start = now(&server);
         let mut config = config_at(&server, 4_100_071, start);
         (config.login.user, config.login.password) = ("phi_bare".to_owned(), "phi_bare".into());
         let mut source = LiveSource::connect(config).await.unwrap();
@@ -113,7 +113,7 @@ async fn field_25_margin_counts_the_total_size() {
     let settings = [("SUITE", "sid"), ("ARGS", arguments)];
     let server = OwnServer::start(Kind::MariaDb.program(), 1, &settings);
     make_table(&server);
-    let start = StartAt::Gtid(server.executed().parse().unwrap());
+    let start = now(&server);
     let mut source = LiveSource::connect(config_at(&server, 4_100_072, start)).await.unwrap();
     let first = until(&mut source, "a margin", |status| within(status).is_some());
     // At this pace less is left with each megabyte.
@@ -129,12 +129,8 @@ async fn field_25_margin_counts_the_total_size() {
 async fn field_30_lag_of_a_replica_is_told() {
     let _alone = alone().await;
     for kind in BOTH {
-        let first = OwnServer::start(kind.program(), 1, &[]);
-        let second = OwnServer::start(kind.program(), 2, &[]);
-        make_table(&first);
-        second.follow(&first);
-        second.wait_for(&first);
-        let start = StartAt::Gtid(second.executed().parse().unwrap());
+        let (first, second) = pair(kind);
+        let start = now(&second);
         // One account may see the replica's status, the other tells by the commit times.
         second.execute(match kind {
             Kind::MySql => {

@@ -44,6 +44,21 @@ fn doctor_tells(server: Server) {
     assert!(said(&wrong).contains("Access denied"), "{}", said(&wrong));
     assert!(!said(&wrong).contains("zq-not-the-password"), "{}", said(&wrong));
 
+    // A watched table without a key, seen by an account that may see tables.
+    server.execute(&format!(
+        "SET sql_log_bin=0; USE {}; ALTER TABLE newsletter_subscriber \
+         MODIFY subscriber_id INT UNSIGNED NOT NULL, DROP PRIMARY KEY; CREATE TABLE own_notes (a INT)",
+        shop.database()
+    ));
+    let keyless = doctor(&shop, |config| {
+        fs::write(shop.folder("doctor").join("password"), "phi_admin").unwrap();
+        config.replace("phi_repl@", "phi_admin@")
+    });
+    let keyless = keyless.expect(0);
+    let table = format!("{}.newsletter_subscriber without a primary key", shop.database());
+    assert!(said(&keyless).contains(&table), "{}", said(&keyless));
+    assert!(!said(&keyless).contains("own_notes"), "{}", said(&keyless));
+
     let away = doctor(&shop, |config| config.replace(&shop.bootstrap, "127.0.0.1:1")).expect(1);
     assert!(said(&away).contains("127.0.0.1:1"), "{}", said(&away));
 }
