@@ -235,7 +235,7 @@ impl Engine {
         }
         finding::fold(&mut signals, |signal| signal.persons);
         let signals = strongest(signals);
-        let identity = summary.origin.identity();
+        let identity = settings.identity(summary.origin.identity());
         let first = signals.first().map(|signal| signal.rule);
         let is_one = signals.iter().all(|signal| Some(signal.rule) == first);
         let correlation = (!is_one).then(|| finding::correlation(&identity));
@@ -293,7 +293,7 @@ impl Engine {
             inferred: EvidenceTables::new(),
             subjects: (0, true),
         };
-        let identity = format!("{}|{at}", memory.server_id);
+        let identity = settings.identity(format!("{}|{at}", memory.server_id));
         let act =
             Act { identity, time, summary: None, evidence: Some(evidence), correlation: None };
         memory.findings.signal(signal, &act, &mut Desk { settings, stats, out });

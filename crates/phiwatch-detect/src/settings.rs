@@ -22,6 +22,19 @@ pub struct Settings {
     pub time_zone_offset_secs: i32,
     /// How long the action log must be kept, days.
     pub action_log_retention_days: u32,
+    /// How often the source's log began anew: its transactions' numbers and places come again, and
+    /// a finding of one of them must not take the id of an earlier one.
+    pub resets: u32,
+}
+
+impl Settings {
+    /// A transaction's or place's identity among all that this installation has read.
+    pub(crate) fn identity(&self, here: String) -> String {
+        match self.resets {
+            0 => here,
+            resets => format!("{here}|reset {resets}"),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -33,6 +46,7 @@ impl Default for Settings {
             maintenance: Vec::new(),
             time_zone_offset_secs: 0,
             action_log_retention_days: 60,
+            resets: 0,
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Decode(DecodeArgs),
     /// Say what was examined, per server and time, and what was not
     Coverage(CoverageArgs),
+    /// Put a reset of the server on record as a gap, so that run goes on
+    AcceptReset(AcceptResetArgs),
     /// Check configuration, grants, server settings, retention, Kafka and disk
     Doctor(DoctorArgs),
     /// Print the JSON Schema of alerts, of the configuration or of coverage
@@ -181,6 +183,26 @@ pub(crate) struct CoverageArgs {
 
 const COVERAGE_HELP: &str = "\
 Exit codes: 0 no gap, 3 something was not examined, 2 usage, 1 failed.";
+
+#[derive(Debug, Args)]
+#[command(after_help = ACCEPT_HELP)]
+pub(crate) struct AcceptResetArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Server that was reset
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
+    /// Directory of the store; no phiwatch may be running with it
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+const ACCEPT_HELP: &str = "\
+Looks at the server first: if it goes on where reading stopped, nothing is changed (exit 1).
+Alerts, coverage, baselines and their state stay. What the old log held after the last
+checkpoint is a gap on record, which `phiwatch coverage` tells. The next `phiwatch run` reads
+the oldest binlog that the server has.";
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {

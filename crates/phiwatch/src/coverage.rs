@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     continuity::files_missing,
     gtid_ranges::GtidRanges,
-    ledger::{Counts, Interval},
+    ledger::{Counts, Interval, reset_of},
     store::{GapRecord, coverage::Recorded},
 };
 
@@ -42,13 +42,14 @@ pub(crate) struct Coverage {
 /// One server.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Server {
-    /// `server_uuid`; of MariaDB, and of files: the `server_id` of the server that wrote them.
+    /// `server_uuid`; of MariaDB, and of files: the `server_id` of the server that wrote them;
+    /// followed by ` after reset N` if the log had begun anew N times.
     pub server: String,
     /// All transactions examined: a MySQL GTID set, or for MariaDB runs such as
     /// `0-1-5..0-1-9,0-1-12`; empty if they have no GTIDs.
     pub gtids: String,
     /// Sum of the intervals.
-    pub total: Numbers,
+    pub total: Counts,
     /// By hour of commit time; the last one may still grow.
     pub intervals: Vec<Stretch>,
 }
@@ -69,26 +70,7 @@ pub(crate) struct Stretch {
     /// Transactions examined.
     pub gtids: String,
     /// What it held.
-    pub numbers: Numbers,
-}
-
-/// How much.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Numbers {
-    /// Transactions.
-    pub transactions: u64,
-    /// Rows inserted into watched tables.
-    pub creates: u64,
-    /// Rows updated in watched tables.
-    pub updates: u64,
-    /// Rows deleted from watched tables.
-    pub deletes: u64,
-    /// Statements in the log that are not transaction control.
-    pub statements: u64,
-    /// Bytes of the transactions.
-    pub bytes: u64,
-    /// Of it: bytes of rows of tables without any rule, passed over by design.
-    pub unwatched_bytes: u64,
+    pub numbers: Counts,
 }
 
 /// Where reading began.
@@ -100,7 +82,7 @@ pub(crate) struct Start {
     pub position: String,
     /// Transactions before it, by the server's own account.
     pub gtids_before: String,
-    /// `first start`, `ledger begins` (an older phiwatch read before), `start elsewhere`.
+    /// `first start`, `ledger begins` (an older phiwatch read before), `reset accepted`.
     pub reason: String,
 }
 
@@ -165,8 +147,8 @@ impl Coverage {
             .map(recorded_gap)
             .collect();
         let names = servers(&chosen);
-        let known = known(recorded);
         for name in &names {
+            let known = known(recorded, reset_of(name));
             let ours: Vec<&Interval> =
                 chosen.iter().copied().filter(|interval| interval.server == *name).collect();
             gaps.extend(holes(&ours, &known, recorded));
@@ -210,16 +192,10 @@ fn server(name: &str, all: &[&Interval]) -> Server {
             from_position: interval.from.to_string(),
             until_position: interval.to.to_string(),
             gtids: interval.gtids.to_string(),
-            numbers: numbers(&interval.counts),
+            numbers: interval.counts,
         });
     }
-    Server { server: name.to_owned(), gtids: gtids.to_string(), total: numbers(&total), intervals }
-}
-
-fn numbers(counts: &Counts) -> Numbers {
-    let Counts { transactions, creates, updates, deletes, statements, bytes, unwatched_bytes } =
-        *counts;
-    Numbers { transactions, creates, updates, deletes, statements, bytes, unwatched_bytes }
+    Server { server: name.to_owned(), gtids: gtids.to_string(), total, intervals }
 }
 
 fn start(start: &crate::ledger::Start) -> Start {
@@ -231,17 +207,18 @@ fn start(start: &crate::ledger::Start) -> Start {
     }
 }
 
-/// Every transaction that was examined, came before a start, or is on record as missing.
-fn known(recorded: &Recorded) -> GtidRanges {
-    let texts = recorded
-        .starts
-        .iter()
-        .map(|start| &start.gtids)
-        .chain(recorded.gaps.iter().map(|gap| &gap.gtid));
+/// Every transaction that was examined, came before a start, or is on record as missing, since
+/// this reset.
+fn known(recorded: &Recorded, reset: &str) -> GtidRanges {
+    let is_of = |server: &str| reset_of(server) == reset;
+    let starts = recorded.starts.iter().map(|start| (&start.server, &start.gtids));
+    let gaps = recorded.gaps.iter().map(|gap| (&gap.server, &gap.gtid));
+    let texts = starts.chain(gaps).filter(|(server, _)| is_of(server));
     let mut known = GtidRanges::default();
     // What is no set names files or a boundary in words.
-    texts.filter_map(|text| text.parse().ok()).for_each(|set| known.union(&set));
-    recorded.intervals.iter().for_each(|interval| known.union(&interval.gtids));
+    texts.filter_map(|(_, text)| text.parse().ok()).for_each(|set| known.union(&set));
+    let intervals = recorded.intervals.iter().filter(|interval| is_of(&interval.server));
+    intervals.for_each(|interval| known.union(&interval.gtids));
     known
 }
 
@@ -328,9 +305,9 @@ fn next_step(cause: &str) -> &'static str {
             "find the files (backup, another replica) and examine them: phiwatch replay --state \
              NEW-DIR FILE..."
         }
-        "start-elsewhere" => {
-            "somebody chose to go on elsewhere: examine what lies between from a backup, if it is \
-             wanted"
+        "reset" => {
+            "examine the binlogs of before the reset from a backup or another replica: phiwatch \
+             replay --state NEW-DIR FILE..."
         }
         "statement_format" | "partial_statement" => {
             "SET GLOBAL binlog_format = ROW; find the session that sets another one, and ask it \
@@ -354,4 +331,46 @@ fn next_step(cause: &str) -> &'static str {
 /// RFC 3339, UTC.
 fn time(us: i64) -> String {
     Timestamp::from_microsecond(us).map_or_else(|_| us.to_string(), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use phiwatch_binlog::BinlogPosition;
+
+    use super::*;
+    use crate::ledger::server_after;
+
+    const UUID: &str = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+
+    fn interval(resets: u32, numbers: &str) -> Interval {
+        let at = BinlogPosition { file: "binlog.000001".into(), offset: 4 };
+        Interval {
+            server: server_after(UUID, resets),
+            version: "9.7.4".to_owned(),
+            from: at.clone(),
+            to: at,
+            gtids: format!("{UUID}:{numbers}").parse().unwrap(),
+            heads: GtidSet::default(),
+            from_us: 0,
+            to_us: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// What is missing by the numbers.
+    fn holes_in(intervals: Vec<Interval>) -> Vec<(String, String)> {
+        let recorded = Recorded { intervals, ..Recorded::default() };
+        let found = Coverage::new(&recorded, &Range::default());
+        found.gaps.into_iter().map(|gap| (gap.server, gap.missing)).collect()
+    }
+
+    /// Numbers come again after a reset: those from before it fill no hole.
+    #[test]
+    fn a_hole_after_a_reset_is_not_filled_by_what_was_before() {
+        let one = [interval(0, "1-10"), interval(0, "1-2:4-5")];
+        assert_eq!(holes_in(one.into()), []);
+        let two = [interval(0, "1-10"), interval(1, "1-2:4-5")];
+        let want = (server_after(UUID, 1), format!("{UUID}:3"));
+        assert_eq!(holes_in(two.into()), [want]);
+    }
 }

@@ -14,6 +14,8 @@
 use std::sync::Arc;
 
 use phiwatch_binlog::{BinlogPosition, GtidSet, GtidState, Op, Transaction};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{continuity::sequence, gtid_ranges::GtidRanges};
 
@@ -22,7 +24,7 @@ const HOUR_US: i64 = 3_600_000_000;
 /// A stretch of one server's log that was examined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Interval {
-    /// `server_uuid`; MariaDB, and the writer of a file: `server_id`.
+    /// `server_uuid`; MariaDB, and the writer of a file: `server_id`. See [`server_after`].
     pub server: String,
     pub version: String,
     /// Where reading stood before the first transaction.
@@ -39,18 +41,23 @@ pub(crate) struct Interval {
     pub counts: Counts,
 }
 
-/// What an interval holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// How much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Numbers")]
 pub(crate) struct Counts {
+    /// Transactions.
     pub transactions: u64,
-    /// Row changes of watched tables.
+    /// Rows inserted into watched tables.
     pub creates: u64,
+    /// Rows updated in watched tables.
     pub updates: u64,
+    /// Rows deleted from watched tables.
     pub deletes: u64,
+    /// Statements in the log that are not transaction control.
     pub statements: u64,
-    /// Of the transactions, with all their events.
+    /// Bytes of the transactions.
     pub bytes: u64,
-    /// Of it: rows of tables without any rule.
+    /// Of it: bytes of rows of tables without any rule, passed over by design.
     pub unwatched_bytes: u64,
 }
 
@@ -78,7 +85,25 @@ pub(crate) struct Start {
 impl Start {
     /// An older phiwatch read before; how far back is not known.
     pub(crate) const LEDGER_BEGINS: &str = "ledger begins";
+    /// The log had begun anew, and an operator chose to go on with it.
+    pub(crate) const RESET: &str = "reset accepted";
     const FIRST: &str = "first start";
+}
+
+const AFTER_RESET: &str = " after reset ";
+
+/// A server's name in the ledger: after a reset its numbers and places come again, and must not
+/// be taken for those that were examined before.
+pub(crate) fn server_after(server: &str, resets: u32) -> String {
+    match resets {
+        0 => server.to_owned(),
+        resets => format!("{server}{AFTER_RESET}{resets}"),
+    }
+}
+
+/// The reset after which a server was read, by its name in the ledger.
+pub(crate) fn reset_of(server: &str) -> &str {
+    server.split_once(AFTER_RESET).map_or("", |(_, number)| number)
 }
 
 /// What a checkpoint makes durable of the ledger.
@@ -96,7 +121,9 @@ impl Written {
     /// What came before everything that was ever read, if that is known.
     pub(crate) fn before(&self) -> Option<GtidState> {
         let mut before = GtidRanges::default();
-        for start in &self.starts {
+        // What came before a reset says nothing of the log after it.
+        let reset = self.starts.iter().rposition(|start| start.reason == Start::RESET);
+        for start in self.starts.get(reset.unwrap_or(0)..).unwrap_or_default() {
             if start.reason == Start::LEDGER_BEGINS {
                 return None;
             }
@@ -109,6 +136,8 @@ impl Written {
 /// Accumulates intervals.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
+    /// How often the log began anew.
+    resets: u32,
     server: String,
     version: String,
     /// The server was named by a connection, not by a file's head.
@@ -140,16 +169,21 @@ impl Ledger {
         self.open = open;
     }
 
+    /// How often the log began anew before what comes now.
+    pub(crate) fn set_resets(&mut self, resets: u32) {
+        self.resets = resets;
+    }
+
     /// A live source connected.
     pub(crate) fn connected(&mut self, server: &str, version: &str) {
         self.is_live = true;
-        self.switch(server, version);
+        self.switch(&server_after(server, self.resets), version);
     }
 
     /// A file's head was read.
     pub(crate) fn written_by(&mut self, server_id: u32, version: &str) {
         if !self.is_live {
-            self.switch(&server_id.to_string(), version);
+            self.switch(&server_after(&server_id.to_string(), self.resets), version);
         }
     }
 
@@ -177,7 +211,8 @@ impl Ledger {
         self.file = Some(here.clone());
         if !self.is_started {
             self.is_started = true;
-            let (server, reason) = (self.server.clone(), Start::FIRST.to_owned());
+            let reason = if self.resets == 0 { Start::FIRST } else { Start::RESET };
+            let (server, reason) = (self.server.clone(), reason.to_owned());
             self.starts.push(Start { server, at: here.clone(), gtids: String::new(), reason });
         }
         match self.at.as_ref().map(|at| follows(at, &here)) {
@@ -446,6 +481,36 @@ mod tests {
             "one binlog.000001:4..binlog.000001:204 2",
             "two other.000007:4..other.000007:104 1",
         ]);
+    }
+
+    /// The same server and file names, but another log.
+    #[test]
+    fn a_reset_begins_another_server_and_start() {
+        let mut stream = Stream::new();
+        stream.ledger.set_resets(2);
+        stream.ledger.connected("one", "9.7");
+        stream.file("binlog.000001");
+        stream.commit(0);
+        stream.check(&["one after reset 2 binlog.000001:4..binlog.000001:104 1"]);
+        let mut fresh = Ledger::default();
+        fresh.set_resets(1);
+        fresh.connected("one", "9.7");
+        fresh.file_starts(&"binlog.000001".into(), 4);
+        fresh.done_before(&"0-1-7".parse().unwrap());
+        let earlier = Start { gtids: "0-1-100".to_owned(), ..stream.written.starts.remove(0) };
+        let written = fresh.take(Some(Written { starts: vec![earlier], ..Written::default() }));
+        let last = written.starts.last().unwrap();
+        assert_eq!(
+            (last.server.as_str(), last.reason.as_str()),
+            ("one after reset 1", Start::RESET)
+        );
+        assert_eq!(
+            written.before(),
+            "0-1-7".parse().ok(),
+            "what was before the reset says nothing"
+        );
+        assert_eq!(reset_of(&last.server), "1");
+        assert_eq!(reset_of("one"), "");
     }
 
     /// A crash after any transaction, with the last checkpoint at any one before it.

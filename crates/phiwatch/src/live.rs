@@ -121,6 +121,24 @@ pub(crate) fn connect(
     }
 }
 
+/// Address and what does not fit, if the server's history is not the one that was read.
+///
+/// # Errors
+/// No answer, or another error.
+pub(crate) fn other_history(
+    runtime: &Runtime,
+    config: &Config,
+    checkpoint: &Checkpoint,
+) -> anyhow::Result<Option<(String, String)>> {
+    let settings = live_config(config, Some(checkpoint), true)?;
+    match runtime.block_on(LiveSource::connect(settings)) {
+        // What was purged is a gap, which the next run meets by itself.
+        Ok(_) | Err(SourceError::Purged { .. }) => Ok(None),
+        Err(SourceError::History { address, what }) => Ok(Some((address, what))),
+        Err(error) => Err(with_hint(error, "cannot compare the server's history")),
+    }
+}
+
 /// The error with its next step.
 pub(crate) fn with_hint(error: SourceError, doing: &'static str) -> anyhow::Error {
     let hint = error.hint();
@@ -158,6 +176,9 @@ fn live_config(
         config::OnPurged::Continue => OnPurged::Continue,
     };
     live.start = match checkpoint {
+        // After a reset that was accepted the configured start is a place in the old log, or one
+        // that would pass over what the new one holds.
+        Some(checkpoint) if !checkpoint.has_place() => StartAt::Oldest,
         Some(checkpoint) => {
             if !checkpoint.server.is_empty() {
                 live.known_server = Some(checkpoint.server.clone());

@@ -38,6 +38,16 @@ pub(crate) fn outgoing(alert: &Alert, context: &wire::WireContext) -> Outgoing {
     }
 }
 
+/// What is to be written of it.
+pub(crate) fn batch(produced: &Produced, context: &wire::WireContext) -> Batch {
+    Batch {
+        alerts: produced.alerts.iter().map(|alert| outgoing(alert, context)).collect(),
+        severities: produced.alerts.iter().map(|alert| alert.severity as u8).collect(),
+        gaps: produced.gaps.clone(),
+        checkpoint: produced.checkpoint.clone(),
+    }
+}
+
 impl Output {
     /// Makes alerts, gaps and checkpoint durable in one transaction. While the disk is full this
     /// waits and tries again (`should_stop` ends that): nothing that was examined is lost, and
@@ -50,12 +60,7 @@ impl Output {
         produced: &Produced,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), StoreError> {
-        let batch = Batch {
-            alerts: produced.alerts.iter().map(|alert| outgoing(alert, &self.context)).collect(),
-            severities: produced.alerts.iter().map(|alert| alert.severity as u8).collect(),
-            gaps: produced.gaps.clone(),
-            checkpoint: produced.checkpoint.clone(),
-        };
+        let batch = batch(produced, &self.context);
         if batch.is_empty() {
             return Ok(());
         }

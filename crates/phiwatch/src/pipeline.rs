@@ -111,6 +111,7 @@ struct Core {
     has_gap: bool,
     continuity: Continuity,
     ledger: Ledger,
+    resets: u32,
     table_prefix: String,
     /// Tables whose rows were not examined for want of column names.
     nameless: BTreeSet<TableName>,
@@ -142,6 +143,7 @@ impl Pipeline {
             has_gap: false,
             continuity: Continuity::default(),
             ledger: Ledger::default(),
+            resets: 0,
             table_prefix,
             nameless: BTreeSet::new(),
         };
@@ -162,6 +164,12 @@ impl Pipeline {
         self.core.resumed.clone_from(&executed);
         self.core.executed = executed;
         self.core.position = position;
+    }
+
+    /// How often the source's log began anew before what comes now.
+    pub(crate) fn set_resets(&mut self, resets: u32) {
+        self.core.ledger.set_resets(resets);
+        self.core.resets = resets;
     }
 
     /// Column names for tables whose maps carry none.
@@ -374,6 +382,7 @@ impl Core {
             classifier: self.classifier.save(),
             engine: self.engine.checkpoint(),
             ledger,
+            resets: self.resets,
         });
         self.is_checkpoint_wanted = false;
         self.is_dirty = false;

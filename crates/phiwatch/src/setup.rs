@@ -46,17 +46,22 @@ pub(crate) fn pipeline(
     let prefix = config.file.magento.table_prefix.clone();
     let Some(checkpoint) = checkpoint else {
         let classifier = Classifier::new(catalog, settings, key);
-        return Ok(Pipeline::new(classifier, Engine::new(engine_settings(config)), prefix));
+        return Ok(Pipeline::new(classifier, Engine::new(engine_settings(config, 0)), prefix));
     };
     let mut classifier = Classifier::new(catalog, settings, key);
     classifier
         .restore(&checkpoint.classifier)
         .context("the checkpoint's maps cannot be read")
         .context(NEW_STATE)?;
-    let engine = Engine::restore(engine_settings(config), &checkpoint.engine)
+    let resets = checkpoint.resets;
+    let engine = Engine::restore(engine_settings(config, resets), &checkpoint.engine)
         .context("the checkpoint's engine state cannot be read")
         .context(NEW_STATE)?;
     let mut pipeline = Pipeline::new(classifier, engine, prefix);
+    pipeline.set_resets(resets);
+    if !checkpoint.has_place() {
+        return Ok(pipeline);
+    }
     let position = BinlogPosition { file: Arc::from(&*checkpoint.file), offset: checkpoint.offset };
     pipeline.resume(executed(checkpoint)?, position, &checkpoint.ledger);
     Ok(pipeline)
@@ -109,7 +114,7 @@ fn classifier_settings(config: &Config) -> phiwatch_magento::Settings {
     }
 }
 
-fn engine_settings(config: &Config) -> phiwatch_detect::Settings {
+fn engine_settings(config: &Config, resets: u32) -> phiwatch_detect::Settings {
     phiwatch_detect::Settings {
         false_alerts_per_week: config.file.alerts.false_alerts_per_week,
         severity_min: config.severity_min,
@@ -117,6 +122,7 @@ fn engine_settings(config: &Config) -> phiwatch_detect::Settings {
         maintenance: config.maintenance.iter().map(maintenance).collect(),
         time_zone_offset_secs: config.time_zone_offset_secs,
         action_log_retention_days: config.file.policy.action_log_retention_days,
+        resets,
     }
 }
 

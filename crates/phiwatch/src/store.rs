@@ -84,7 +84,20 @@ pub(crate) struct Checkpoint {
     pub engine: Vec<u8>,
     /// What was examined up to here; of a stored one the closed intervals are left out.
     pub ledger: Written,
+    /// How many resets of the source an operator has accepted. Counted from their gap records, not
+    /// written with a checkpoint.
+    pub resets: u32,
 }
+
+impl Checkpoint {
+    /// It says where to go on; after a reset that was accepted it does not.
+    pub(crate) fn has_place(&self) -> bool {
+        !(self.file.is_empty() && self.flavor.is_empty())
+    }
+}
+
+/// Cause of the gap that a reset leaves.
+pub(crate) const RESET: &str = "reset";
 
 /// A coverage gap, for the append-only record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,6 +241,7 @@ impl Store {
     pub(crate) fn checkpoint(&self) -> Result<Option<Checkpoint>, StoreError> {
         let open = coverage::open_interval(&self.db)?;
         let starts = coverage::starts(&self.db)?;
+        let resets = coverage::gaps_of(&self.db, RESET)?;
         let row = self.db.query_row(
             "SELECT gtids, flavor, file, pos, server, classifier, engine FROM checkpoint",
             [],
@@ -241,6 +255,7 @@ impl Store {
                     classifier: row.get(5)?,
                     engine: row.get(6)?,
                     ledger: Written { closed: Vec::new(), open, starts },
+                    resets,
                 })
             },
         );
@@ -466,6 +481,7 @@ mod tests {
             classifier: vec![1],
             engine: vec![2],
             ledger: Written::default(),
+            resets: 0,
         };
         let mut store = Store::open(dir.path()).unwrap();
         let batch = Batch { checkpoint: Some(checkpoint.clone()), ..Batch::default() };

@@ -47,6 +47,23 @@ fn growth_updates_and_quiet_closes() {
     assert!(alerts[2].message.ends_with("so far 300 rows in 3 transactions."));
 }
 
+/// The finding of a transaction whose number an earlier one had must not take its id: the store
+/// would take it for that one, said again.
+#[test]
+fn a_number_that_comes_again_after_a_reset_has_another_id() {
+    for resets in [0, 1, 2] {
+        let mut run = Run::new();
+        run.feed(&tx(0, copied(100))).feed(&quiet(20 + 7_200));
+        run.reset(resets);
+        run.feed(&tx(8_000, copied(100)));
+        let created: Vec<_> =
+            run.alerts.iter().filter(|alert| alert.activity == Activity::Create).collect();
+        let [first, second] = created[..] else { panic!("{:?}", short(&run.alerts)) };
+        assert_eq!(first.evidence[0].gtid, second.evidence[0].gtid);
+        assert_eq!(first.uid == second.uid, resets == 0, "{resets}");
+    }
+}
+
 #[test]
 fn rising_severity_is_told_at_once() {
     check(

@@ -122,6 +122,12 @@ impl Run {
         self
     }
 
+    /// The log begins anew: its numbers and places come again.
+    pub(crate) fn reset(&mut self, resets: u32) {
+        self.number = 0;
+        self.restart(Settings { resets, ..Settings::default() });
+    }
+
     /// Goes on from a checkpoint with a new engine.
     pub(crate) fn restart(&mut self, settings: Settings) {
         let bytes = self.engine.checkpoint();

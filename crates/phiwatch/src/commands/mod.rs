@@ -1,5 +1,6 @@
 //! One module per command.
 
+mod accept_reset;
 mod backtest;
 mod coverage;
 mod decode;
@@ -32,6 +33,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rules(args) => rules::run(&args),
         Command::Decode(args) => decode::run(args),
         Command::Coverage(args) => coverage::run(&args),
+        Command::AcceptReset(args) => accept_reset::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Schema(args) => schema::run(&args),
     }

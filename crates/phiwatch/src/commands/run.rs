@@ -74,14 +74,17 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let deliveries = deliver(sinks, &config, &rung, &stopped, &metrics, grace)?;
     let signals = Signals { stopping: stopping.clone() };
     let handle = signals.listen(&runtime)?;
-    let is_first = checkpoint.is_none();
+    // Whatever the server holds after a reset, its tables tell.
+    let is_first = checkpoint.as_ref().is_none_or(|checkpoint| !checkpoint.has_place());
+    let resets = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.resets);
     let context = phiwatch_sink::wire::WireContext::default();
     let output = Output { store, context, metrics: metrics.clone(), bell };
     let connected =
         live::connect(&runtime, &config, checkpoint.as_ref(), args.once, &stopping).transpose();
     let Some(connected) = connected else { return Ok(ExitCode::SUCCESS) };
     let server = checkpoint.map(|checkpoint| checkpoint.server).unwrap_or_default();
-    let mut follow = Follow { pipeline, output, stopping, is_once: args.once, gaps: 0, server };
+    let mut follow =
+        Follow { pipeline, output, stopping, is_once: args.once, gaps: 0, server, resets };
     let outcome = connected.and_then(|source| {
         handle.send_replace(Some(source.handle()));
         runtime.spawn(watch_source(source.handle(), metrics));
@@ -226,6 +229,8 @@ struct Follow {
     gaps: u64,
     /// The server that was read last.
     server: String,
+    /// How often its log began anew.
+    resets: u32,
 }
 
 impl Follow {
@@ -292,14 +297,15 @@ impl Follow {
     /// What is to be known beside the stream.
     fn show(&mut self, handle: &LiveHandle) -> anyhow::Result<()> {
         show(handle, &self.output.metrics);
-        let alerts: Vec<_> = handle.take_notices().iter().map(notices::of_notice).collect();
+        let alerts = handle.take_notices();
+        let alerts = alerts.iter().map(|notice| notices::of_notice(notice, self.resets)).collect();
         self.server = handle.status().server_name;
         self.store(&Produced { alerts, ..Produced::default() })
     }
 
     /// Reading ended with an error: what it means for the coverage is told and on record.
     fn ended(&mut self, error: &anyhow::Error) -> anyhow::Result<()> {
-        match notices::of_end(error, &self.server) {
+        match notices::of_end(error, &self.server, self.resets) {
             Some(produced) => self.store(&produced),
             None => Ok(()),
         }

@@ -1,6 +1,6 @@
 //! Coverage for people: aligned, 80 columns.
 
-use super::{Coverage, Gap, Numbers, Server, Start, Stretch};
+use super::{Counts, Coverage, Gap, Server, Start, Stretch};
 
 const WIDTH: usize = 80;
 /// Above it a line stands for a day.
@@ -62,7 +62,7 @@ fn server(out: &mut String, server: &Server) {
     let total = &server.total;
     let sums = [total.transactions, total.creates, total.updates, total.deletes];
     counts(out, "total", "", &sums);
-    let Numbers { statements, bytes, unwatched_bytes, .. } = total;
+    let Counts { statements, bytes, unwatched_bytes, .. } = total;
     wrapped(
         out,
         "  ",
@@ -94,7 +94,7 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(one: &'a Stretch) -> Self {
-        let Numbers { transactions, creates, updates, deletes, .. } = one.numbers;
+        let Counts { transactions, creates, updates, deletes, .. } = one.numbers;
         let counts = [transactions, creates, updates, deletes];
         Self { from: &one.from, until: &one.until, counts }
     }

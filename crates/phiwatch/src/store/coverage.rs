@@ -81,6 +81,12 @@ fn gaps(db: &Connection) -> Result<Vec<GapRecord>, StoreError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// How many gaps have this cause.
+pub(super) fn gaps_of(db: &Connection, cause: &str) -> Result<u32, StoreError> {
+    let sql = "SELECT count(*) FROM gap WHERE cause = ?";
+    Ok(db.query_row(sql, [cause], |row| row.get(0))?)
+}
+
 /// Adds a gap; the same one again, as after a crash, is not added.
 pub(super) fn add_gap(db: &Connection, gap: &GapRecord) -> Result<(), StoreError> {
     db.prepare_cached(

@@ -8,7 +8,9 @@ use crate::program;
 
 #[test]
 fn help_is_as_documented() {
-    for command in ["", "run", "demo", "replay", "decode", "coverage", "doctor", "schema"] {
+    let commands =
+        ["", "run", "demo", "replay", "decode", "coverage", "accept-reset", "doctor", "schema"];
+    for command in commands {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let done = program().run(&args).expect(0);
         let name = if command.is_empty() { "help" } else { command };

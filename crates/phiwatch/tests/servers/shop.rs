@@ -70,28 +70,15 @@ impl Shop {
 
     /// The configuration of an installation in `folder`; `sink` is the text of its sinks.
     pub(crate) fn config(&self, folder: &Path, sink: &str) -> String {
-        let password = folder.join("password");
-        fs::write(&password, "phi_repl\n").unwrap();
-        let number = NEXT_SERVER_ID.fetch_add(1, Ordering::Relaxed);
-        format!(
-            "[source]\nurl = {:?}\npassword_file = {password:?}\nserver_id = {}\n\
-             start = \"{}:4\"\ndatabases = [{:?}]\n\
-             [http]\nlisten = {:?}\n[state]\ndir = {:?}\n{sink}",
-            self.server.url("phi_repl"),
-            4_100_000 + std::process::id() % 100_000 * 100 + number,
-            self.first_binlog,
-            self.schema.name,
-            self.listen,
-            folder.join("state"),
-        )
+        let start = format!("start = \"{}:4\"", self.first_binlog);
+        let databases = format!("databases = [{:?}]", self.schema.name);
+        let source = format!("{start}\n{databases}");
+        installation(folder, &self.server.url("phi_repl"), &source, &self.listen, sink)
     }
 
     /// The text of a Kafka sink to the topic of the shop's name.
     pub(crate) fn kafka_sink(&self) -> String {
-        format!(
-            "[[sink]]\ntype = \"kafka\"\nbootstrap = {:?}\ntopic = {:?}\n",
-            self.bootstrap, self.schema.name
-        )
+        kafka_sink(&self.bootstrap, &self.schema.name)
     }
 
     /// Starts following, with Kafka, in the folder `run`.
@@ -123,6 +110,30 @@ impl Shop {
         fs::write(&config, self.config(&folder, "")).unwrap();
         program().run_on(&["replay", "--config", config.to_str().unwrap()], files)
     }
+}
+
+/// The configuration of an installation in `folder`; `source` is the rest of that section.
+pub(crate) fn installation(
+    folder: &Path,
+    url: &str,
+    source: &str,
+    listen: &str,
+    sink: &str,
+) -> String {
+    let password = folder.join("password");
+    fs::write(&password, "phi_repl\n").unwrap();
+    let number = NEXT_SERVER_ID.fetch_add(1, Ordering::Relaxed);
+    let server_id = 4_100_000 + std::process::id() % 100_000 * 100 + number;
+    format!(
+        "[source]\nurl = {url:?}\npassword_file = {password:?}\nserver_id = {server_id}\n\
+         {source}\n[http]\nlisten = {listen:?}\n[state]\ndir = {:?}\n{sink}",
+        folder.join("state"),
+    )
+}
+
+/// The text of a Kafka sink.
+pub(crate) fn kafka_sink(bootstrap: &str, topic: &str) -> String {
+    format!("[[sink]]\ntype = \"kafka\"\nbootstrap = {bootstrap:?}\ntopic = {topic:?}\n")
 }
 
 /// States by `uid/revision`; panics if one is there twice.
