@@ -105,6 +105,12 @@ pub enum Malformed {
     /// NOBLOB).
     #[error("the row image lacks columns that a rule needs (binlog_row_image is not FULL)")]
     RowImage,
+    /// Rows of a table whose columns have no names: which column is which would be a guess.
+    #[error(
+        "columns without names: binlog_row_metadata is not FULL, and the server has not told names \
+         that are known to be the table's at this place"
+    )]
+    ColumnNames,
     /// A compressed block that does not inflate.
     #[error("{0} does not decompress")]
     Compression(&'static str),
@@ -163,6 +169,7 @@ impl Malformed {
             Self::Value { .. } => "value",
             Self::Json(_) => "json",
             Self::RowImage => "row_image",
+            Self::ColumnNames => "column_names",
             Self::Compression(_) => "compression",
             Self::StatementFormat => "statement_format",
             Self::UnknownStatement => "unknown_statement",

@@ -25,20 +25,25 @@ impl Decoder {
         let mut reader = Reader::new(body);
         let id = reader.uint_le(self.format.table_id_bytes(kind::TABLE_MAP), "table id")?;
         let raw = reader.rest();
-        if self.tables.is_known(id, raw) {
+        let revision = visitor.names_revision();
+        if self.tables.is_known(id, raw, revision) {
             return Ok(());
         }
         // If the new map is refused, the old one must not read its rows.
         self.tables.remove(id);
         let map = TableMap::parse(raw)?;
         let name = map.name.clone();
-        let entry = match map.table(id, self.format.is_mariadb) {
-            Ok(table) => Entry::Mapped(Arc::new(mapped(table, visitor))),
+        let (entry, names) = match map.table(id, self.format.is_mariadb) {
+            Ok(table) => {
+                let is_named = table.columns.iter().any(|column| column.name.is_some());
+                let entry = Entry::Mapped(Arc::new(mapped(table, visitor)));
+                (entry, (!is_named).then_some(revision))
+            }
             // Told with each of its rows events, which is where something is missed.
-            Err(cause @ Malformed::ColumnType { .. }) => Entry::Refused(name, cause),
+            Err(cause @ Malformed::ColumnType { .. }) => (Entry::Refused(name, cause), None),
             Err(cause) => return Err(Refusal { cause, table: Some(name) }),
         };
-        self.tables.insert(id, raw, entry);
+        self.tables.insert(id, raw, entry, names);
         Ok(())
     }
 

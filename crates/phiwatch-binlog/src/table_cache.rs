@@ -39,6 +39,8 @@ pub(crate) enum Entry {
 struct Kept {
     raw: Box<[u8]>,
     entry: Entry,
+    /// The map has no names of columns: the revision of those that it was given, or not given.
+    names: Option<u64>,
     cost_bytes: usize,
     used: u64,
 }
@@ -66,11 +68,12 @@ impl TableCache {
         self.kept.get(&id).map(|kept| &kept.entry)
     }
 
-    /// Whether the map with this id has these bytes; it then counts as used.
-    pub(crate) fn is_known(&mut self, id: u64, raw: &[u8]) -> bool {
+    /// Whether the map with this id has these bytes, and what was asked about it at this revision
+    /// of the names holds; it then counts as used.
+    pub(crate) fn is_known(&mut self, id: u64, raw: &[u8], revision: u64) -> bool {
         self.clock = self.clock.saturating_add(1);
         match self.kept.get_mut(&id) {
-            Some(kept) if *kept.raw == *raw => {
+            Some(kept) if *kept.raw == *raw && kept.names.is_none_or(|names| names == revision) => {
                 kept.used = self.clock;
                 true
             }
@@ -84,7 +87,8 @@ impl TableCache {
         }
     }
 
-    pub(crate) fn insert(&mut self, id: u64, raw: &[u8], entry: Entry) {
+    /// `names`: the revision of the names, for a map that has none.
+    pub(crate) fn insert(&mut self, id: u64, raw: &[u8], entry: Entry, names: Option<u64>) {
         self.remove(id);
         let parsed = match &entry {
             Entry::Mapped(mapped) => parsed_bytes(&mapped.table),
@@ -99,7 +103,7 @@ impl TableCache {
             self.evict();
         }
         self.cost_bytes = self.cost_bytes.saturating_add(cost_bytes);
-        self.kept.insert(id, Kept { raw: raw.into(), entry, cost_bytes, used: self.clock });
+        self.kept.insert(id, Kept { raw: raw.into(), entry, names, cost_bytes, used: self.clock });
     }
 
     /// Drops the quarter that was unused for longest: one at a time would search all of them for
@@ -141,14 +145,23 @@ mod tests {
     fn the_maps_unused_for_longest_go_first() {
         let mut cache = TableCache::default();
         for id in 0..8_192 {
-            assert!(!cache.is_known(id, b"map"));
-            cache.insert(id, b"map", refused());
+            assert!(!cache.is_known(id, b"map", 0));
+            cache.insert(id, b"map", refused(), None);
         }
-        assert!(cache.is_known(0, b"map") && !cache.is_known(0, b"other"));
-        cache.insert(9_000, b"map", refused());
+        assert!(cache.is_known(0, b"map", 9) && !cache.is_known(0, b"other", 0));
+        cache.insert(9_000, b"map", refused(), None);
         assert_eq!(cache.evicted(), 2_048);
         assert!(cache.get(0).is_some() && cache.get(9_000).is_some());
         assert!(cache.get(1).is_none() && cache.get(2_048).is_none() && cache.get(2_049).is_some());
+    }
+
+    #[test]
+    fn a_map_without_names_is_known_at_its_revision_only() {
+        let mut cache = TableCache::default();
+        cache.insert(1, b"map", refused(), Some(3));
+        assert!(cache.is_known(1, b"map", 3) && !cache.is_known(1, b"map", 4));
+        cache.insert(1, b"map", refused(), Some(4));
+        assert!(cache.is_known(1, b"map", 4));
     }
 
     #[test]
@@ -156,8 +169,8 @@ mod tests {
         let mut cache = TableCache::default();
         let large = vec![0; 1 << 20];
         for id in 0..10 {
-            assert!(!cache.is_known(id, &large));
-            cache.insert(id, &large, refused());
+            assert!(!cache.is_known(id, &large, 0));
+            cache.insert(id, &large, refused(), None);
         }
         assert_eq!((cache.kept.len(), cache.evicted()), (3, 7));
     }

@@ -27,7 +27,7 @@ pub struct Plan {
 /// Receives what the decoder finds, in binlog order.
 pub trait Visitor {
     /// A table map that is new, or differs from the last one with its table id. The plan holds
-    /// until the table map changes.
+    /// until the table map changes, or [`Self::names_revision`] does and the map has no names.
     fn table(&mut self, table: &Table) -> Plan;
 
     /// Column names for a table whose map carries none. They come from elsewhere, as the table is
@@ -37,6 +37,12 @@ pub trait Visitor {
     fn column_names(&mut self, table: &Table) -> Option<Vec<Arc<str>>> {
         let _unused = table;
         None
+    }
+
+    /// A number that changes whenever [`Self::column_names`] may answer otherwise than before: a map
+    /// without names is then asked about again when it comes next.
+    fn names_revision(&self) -> u64 {
+        0
     }
 
     /// A binlog file begins (format description read) or goes on after a reconnect. `server_id`

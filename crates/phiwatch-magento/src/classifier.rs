@@ -100,6 +100,8 @@ pub struct Classifier {
     bound: BTreeMap<(Arc<str>, Arc<str>), Vec<Version>>,
     /// Catalogue tables whose columns have no names.
     names_missing: BTreeSet<(Arc<str>, Arc<str>)>,
+    /// The last table would be looked at if its columns had names.
+    is_name_wanted: bool,
     absent: BTreeSet<(Arc<str>, String)>,
     /// What prepared XA transactions taught, in the order of their PREPARE.
     pub(crate) prepared: Vec<Prepared>,
@@ -141,6 +143,7 @@ impl Classifier {
             bindings: Vec::new(),
             bound: BTreeMap::new(),
             names_missing: BTreeSet::new(),
+            is_name_wanted: false,
             absent: BTreeSet::new(),
             prepared: Vec::new(),
             nothing: Arc::new(nothing),
@@ -162,10 +165,16 @@ impl Classifier {
         counters
     }
 
-    /// Catalogue tables (database, name without prefix) whose columns have no names: nothing in
-    /// them is examined.
+    /// Catalogue tables (database, name without prefix) whose columns have no names at present:
+    /// nothing in them is examined.
     pub fn names_missing(&self) -> impl Iterator<Item = (&str, &str)> {
         self.names_missing.iter().map(|(database, table)| (&**database, &**table))
+    }
+
+    /// Whether the last table that [`Self::table`] was given is passed over only for want of
+    /// column names.
+    pub fn take_name_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.is_name_wanted)
     }
 
     /// Columns (table without prefix, column) that rules want and the shop does not have: the
@@ -184,6 +193,7 @@ impl Classifier {
     /// runs.
     pub fn table(&mut self, table: &Table) -> Plan {
         let ignore = Plan { projection: Projection::Ignore, handle: NO_BINDING };
+        self.is_name_wanted = false;
         let prefix = &self.settings.table_prefix;
         let info = table_info(&self.catalog, prefix, &table.database, &table.name);
         let copied = self.copied_from(&table.database, &info.name);
@@ -194,6 +204,11 @@ impl Classifier {
         if !is_known && self.catalog.is_noise(&info.name) && !self.watch.names(&info.name) {
             return ignore;
         }
+        let is_nameless = table.columns.iter().all(|column| column.name.is_none());
+        if !is_nameless && !self.names_missing.is_empty() {
+            let key = (Arc::clone(&info.database), Arc::clone(&info.name));
+            self.names_missing.remove(&key);
+        }
         let key = (Arc::clone(&table.database), Arc::clone(&table.name));
         if let Some(versions) = self.bound.get(&key)
             && let Some((_, handle)) = versions.iter().find(|(columns, handle)| {
@@ -202,7 +217,7 @@ impl Classifier {
         {
             return self.plan(*handle);
         }
-        if table.columns.iter().all(|column| column.name.is_none()) {
+        if is_nameless {
             let rule = self.catalog.spec(&info.name).and_then(|spec| spec.rule);
             let is_wanted = is_known && rule != Some(Rule::CronJob);
             if is_wanted || (!is_known && !self.catalog.is_rebuilt(&info.name)) {
@@ -251,6 +266,7 @@ impl Classifier {
     }
 
     fn without_names(&mut self, info: &TableInfo, is_known: bool) {
+        self.is_name_wanted = true;
         if is_known {
             let key = (Arc::clone(&info.database), Arc::clone(&info.name));
             self.names_missing.insert(key);

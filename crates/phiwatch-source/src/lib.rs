@@ -29,7 +29,9 @@ pub use config::{
 };
 pub use error::SourceError;
 pub use file::{Ahead, FileProgress, FileSource};
-pub use live::{LiveHandle, LiveSource, LiveStatus, Notice, PurgeMargin};
+pub use live::{
+    Found, LiveHandle, LiveSource, LiveStatus, Notice, PurgeMargin, TableDescription, TableKey,
+};
 pub use preflight::{
     BinaryLog, Finding, Flavor, Intent, Server, ServerInfo, Severity, TableColumns, findings,
 };

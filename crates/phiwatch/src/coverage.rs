@@ -313,10 +313,15 @@ fn next_step(cause: &str) -> &'static str {
             "SET GLOBAL binlog_format = ROW; find the session that sets another one, and ask it \
              what it changed"
         }
-        "unsupported" => {
-            "if columns have no names: SET GLOBAL binlog_row_metadata = FULL, or GRANT SELECT on \
-             the shop's schema; else report the binlog's version"
+        "column_names" => {
+            "SET GLOBAL binlog_row_metadata = FULL, so that names are in the log; or GRANT SELECT on \
+             the shop's schema, and names are asked for after each DDL"
         }
+        "names-hidden" => {
+            "run the GRANT statement above, or SET GLOBAL binlog_row_metadata = FULL, so that names \
+             are in the log"
+        }
+        "unsupported" => "report the binlog's version",
         "incident" => "the source lost events: compare the tables with its own source",
         "encrypted" => "follow the server instead of its files, or give decrypted copies",
         "not_binlog" => "give binlog files only",

@@ -1,10 +1,7 @@
 //! The connection to a live server, and what is asked of it before the stream begins.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,7 +17,8 @@ use tokio::runtime::Runtime;
 use crate::{
     bootstrap,
     config::{self, Config, ConfigError},
-    pipeline::{ColumnNames, DescribedColumn, Pipeline},
+    names::Names,
+    pipeline::Pipeline,
     setup,
     store::Checkpoint,
 };
@@ -250,7 +248,9 @@ pub(crate) fn prepare(
                      (GRANT SELECT on the shop's schema to know them at once)"
                 );
             }
-            pipeline.set_column_names(column_names(&mut server, &shops).await?);
+            let names = pipeline.names_mut();
+            names.at_start(server.column_names(&shops).await?);
+            names.can_ask();
             if is_first {
                 for shop in &shops {
                     bootstrap::learn(&mut server, config, shop, pipeline.classifier_mut()).await;
@@ -269,24 +269,10 @@ async fn shops(server: &mut Server, config: &Config) -> Result<Vec<String>, Sour
     Ok(config.file.source.databases.clone())
 }
 
-async fn column_names(server: &mut Server, shops: &[String]) -> Result<ColumnNames, SourceError> {
-    let tables = server.column_names(shops).await?;
-    Ok(tables
-        .into_iter()
-        .map(|table| {
-            let column = |(name, (column_type, octets)): (String, (String, Option<u64>))| {
-                DescribedColumn { name: Arc::from(name), column_type, octets }
-            };
-            let columns = table.columns.into_iter().zip(table.types).map(column).collect();
-            ((table.database, table.table), columns)
-        })
-        .collect())
-}
-
 /// The server's log for `decode`: from the oldest to its present end.
 pub(crate) struct DecodeSource {
     pub source: LiveSource,
-    pub column_names: ColumnNames,
+    pub names: Names,
     /// Keeps the reading task running.
     _runtime: Runtime,
 }
@@ -300,14 +286,15 @@ pub(crate) fn for_decode(config: &Config) -> anyhow::Result<DecodeSource> {
         .context("cannot start the runtime")?;
     let settings = live_config(config, None, true)?;
     let login = settings.login.clone();
-    let (source, column_names) = runtime
+    let (source, names) = runtime
         .block_on(async {
             let mut server = Server::connect(&login).await?;
             let shops = shops(&mut server, config).await?;
-            let column_names = column_names(&mut server, &shops).await?;
+            let mut names = Names::default();
+            names.at_start(server.column_names(&shops).await?);
             server.close().await;
-            Ok((LiveSource::connect(settings).await?, column_names))
+            Ok((LiveSource::connect(settings).await?, names))
         })
         .map_err(|error| with_hint(error, "cannot read from the server"))?;
-    Ok(DecodeSource { source, column_names, _runtime: runtime })
+    Ok(DecodeSource { source, names, _runtime: runtime })
 }

@@ -13,6 +13,7 @@ mod http;
 mod ledger;
 mod live;
 mod metrics;
+mod names;
 mod notices;
 mod output;
 mod page;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use phiwatch_binlog::{BinlogPosition, EventTime};
 use phiwatch_detect::{Alert, source_notice};
-use phiwatch_source::{Notice, SourceError};
+use phiwatch_source::{Found, Notice, SourceError, TableDescription};
 
 use crate::{
     ledger::{Written, server_after},
@@ -27,6 +27,21 @@ pub(crate) fn of_notice(notice: &Notice, resets: u32) -> Alert {
             source_notice(&server_after(&fact, resets), message, at, now())
         }
     }
+}
+
+/// That column names are neither in the log nor to be asked for, and what makes it one finding: one
+/// for each schema. Its further tables are on record one by one.
+pub(crate) fn of_hidden(description: &TableDescription) -> Option<(String, Alert)> {
+    let Found::Hidden { fix, is_global } = &description.found else { return None };
+    let (database, table) = &description.table;
+    let of = if *is_global { "*" } else { database };
+    let fact = format!("names-hidden|{}|{of}", description.server);
+    let message = format!(
+        "Rows of {database}.{table} are not examined: their columns have no names in the log, and \
+         the account may not ask the server for them. Run {fix} or SET GLOBAL binlog_row_metadata = \
+         FULL; phiwatch coverage lists every table that this concerns."
+    );
+    Some((fact.clone(), source_notice(&fact, message, nowhere(), now())))
 }
 
 /// What is to be told and recorded of an error that ended reading; None if the message is enough.

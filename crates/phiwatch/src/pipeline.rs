@@ -7,47 +7,22 @@
 //! - A checkpoint is taken between transactions only, and after the alerts before it.
 //! - A transaction that the resumed position already covers is passed over whole.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use phiwatch_binlog::{
     BinlogPosition, Decoder, End, Gap, Gtid, GtidSet, GtidState, Limits, Malformed, MariaGtidState,
-    Op, Plan, RowChange, Statement, StatementKind, Table, TableName, Transaction, Visitor,
+    Op, Plan, Projection, RowChange, Statement, Table, TableName, Transaction, Visitor,
 };
 use phiwatch_detect::{Alert, Engine};
 use phiwatch_magento::{Classifier, Observation};
-use phiwatch_source::{Batch, Item};
+use phiwatch_source::{Batch, Found, Item, TableDescription};
 
 use crate::{
     continuity::Continuity,
     ledger::{Ledger, Written},
+    names::Names,
     store::{Checkpoint, GapRecord},
 };
-
-/// Columns per (schema, table) as the server has them today, for logs without names.
-pub(crate) type ColumnNames = BTreeMap<(String, String), Vec<DescribedColumn>>;
-
-/// A column as `information_schema` describes it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DescribedColumn {
-    pub name: Arc<str>,
-    /// `column_type`.
-    pub column_type: String,
-    /// `character_octet_length`.
-    pub octets: Option<u64>,
-}
-
-/// Names for a table map without any, if the table is still what it was: as many columns, and each
-/// of the described type. After an ALTER in between, a name would be a guess.
-pub(crate) fn names_for(known: &ColumnNames, table: &Table) -> Option<Vec<Arc<str>>> {
-    let described = known.get(&(table.database.to_string(), table.name.to_string()))?;
-    let fits = described.len() == table.columns.len()
-        && (table.columns.iter().zip(described))
-            .all(|(column, one)| column.could_be(&one.column_type, one.octets));
-    fits.then(|| described.iter().map(|one| one.name.clone()).collect())
-}
 
 /// Decoder, classifier and engine, fed with batches.
 pub(crate) struct Pipeline {
@@ -84,7 +59,9 @@ pub(crate) struct Totals {
 struct Core {
     classifier: Classifier,
     engine: Engine,
-    column_names: ColumnNames,
+    names: Names,
+    /// The table map that is being bound got its names from the server.
+    is_named_by_server: bool,
     observations: Vec<Observation>,
     produced: Produced,
     totals: Totals,
@@ -113,19 +90,18 @@ struct Core {
     ledger: Ledger,
     resets: u32,
     table_prefix: String,
-    /// Tables whose rows were not examined for want of column names.
-    nameless: BTreeSet<TableName>,
+    /// Tables of this file whose rows were not examined for want of column names, and whether they
+    /// still have none.
+    nameless: BTreeMap<TableName, bool>,
 }
-
-const NO_NAMES: &str = "columns without names: binlog_row_metadata is not FULL, and the table was \
-     not found on the server with these columns and types";
 
 impl Pipeline {
     pub(crate) fn new(classifier: Classifier, engine: Engine, table_prefix: String) -> Self {
         let core = Core {
             classifier,
             engine,
-            column_names: ColumnNames::new(),
+            names: Names::default(),
+            is_named_by_server: false,
             observations: Vec::new(),
             produced: Produced::default(),
             totals: Totals::default(),
@@ -145,7 +121,7 @@ impl Pipeline {
             ledger: Ledger::default(),
             resets: 0,
             table_prefix,
-            nameless: BTreeSet::new(),
+            nameless: BTreeMap::new(),
         };
         Self { decoder: Decoder::new(Limits::default()), core }
     }
@@ -173,8 +149,16 @@ impl Pipeline {
     }
 
     /// Column names for tables whose maps carry none.
-    pub(crate) fn set_column_names(&mut self, names: ColumnNames) {
-        self.core.column_names = names;
+    pub(crate) fn names_mut(&mut self) -> &mut Names {
+        &mut self.core.names
+    }
+
+    /// What the server said of a table whose names were missing.
+    pub(crate) fn told(&mut self, description: TableDescription) {
+        if let Found::Hidden { fix, .. } = &description.found {
+            self.core.names_hidden(&description.table, fix);
+        }
+        self.core.names.told(description);
     }
 
     /// The classifier, for bootstrapping its maps.
@@ -208,6 +192,7 @@ impl Pipeline {
                 }
                 Item::Event { offset, range } => {
                     let Some(raw) = batch.bytes.get(range.clone()) else { continue };
+                    self.core.names.connected(name);
                     self.core.totals.events += 1;
                     self.core.totals.bytes += raw.len() as u64;
                     self.decoder.event(*offset, raw, &mut self.core);
@@ -319,6 +304,10 @@ impl Core {
             gtid: missing.to_owned(),
             table: String::new(),
             cause: cause.into(),
+        // What was told before the first transaction is as young as the log that is left.
+        if self.totals.transactions > 0 {
+            self.names.lost(&Malformed::NoEvent, &self.position);
+        }
             detail: detail.into(),
             time_us: self.totals.last_commit_us,
             once_per_file: false,
@@ -327,7 +316,8 @@ impl Core {
     }
 
     /// Rows of a catalogue table whose columns have no names: which column is which would be a
-    /// guess. Recorded once per table and file, counted each time.
+    /// guess. Recorded once per table and file (and again if there were names in between), counted
+    /// each time.
     fn nameless_rows(&mut self, table: &Table, bytes: usize) {
         let prefix = self.table_prefix.as_str();
         let name = table.name.strip_prefix(prefix).unwrap_or(&table.name);
@@ -339,18 +329,15 @@ impl Core {
             return;
         }
         let table = TableName { database: table.database.clone(), table: Arc::from(name) };
-        let cause = Malformed::Unsupported(NO_NAMES);
+        let cause = Malformed::ColumnNames;
         let at = self.position.clone();
         let gap = Gap { at, bytes: bytes as u64, gtid: None, table: Some(table.clone()), cause };
-        if self.nameless.insert(table) {
-            self.gap(&gap);
-            if let Some(record) = self.produced.gaps.last_mut() {
-                record.once_per_file = true;
-            }
-        } else {
+        let before = self.nameless.insert(table, true);
+        if before == Some(true) {
             *self.totals.gaps.entry(gap.cause.label()).or_default() += 1;
             self.engine.gap(&gap, &mut self.produced.alerts);
         }
+        self.names.want(table);
     }
 
     fn is_examined(&self, gtid: Option<&Gtid>) -> bool {
@@ -363,6 +350,25 @@ impl Core {
 
     fn take_checkpoint(&mut self) {
         // From a position in the middle of a server's file nobody tells what came before: asking
+            return;
+        }
+        self.gap(&gap);
+        if let Some(record) = self.produced.gaps.last_mut() {
+            // Names that came and went in between make it another gap.
+            record.once_per_file = before.is_none();
+        }
+    }
+
+    /// The account may not ask for a table's names: on record with the statement that mends it.
+    fn names_hidden(&mut self, (database, table): &(String, String), fix: &str) {
+        let table = TableName { database: Arc::from(&**database), table: Arc::from(&**table) };
+        let at = self.position.clone();
+        let cause = Malformed::ColumnNames;
+        self.record(&Gap { at, bytes: 0, gtid: None, table: Some(table), cause });
+        if let Some(record) = self.produced.gaps.last_mut() {
+            record.once_per_file = true;
+            record.cause = "names-hidden".into();
+            record.detail = format!("the account may not ask for the columns' names: {fix}");
         // for all but what was seen would bring it. Such a run goes on by position.
         let is_partial = !self.server.is_empty() && !self.is_start_known;
         let (flavor, gtids) = match &self.executed {
@@ -415,11 +421,31 @@ impl Core {
 
 impl Visitor for Core {
     fn table(&mut self, table: &Table) -> Plan {
-        self.classifier.table(table)
+        let plan = self.classifier.table(table);
+        let is_named_by_server = std::mem::take(&mut self.is_named_by_server);
+        if self.classifier.take_name_wanted() {
+            self.names.want(table);
+        } else if plan.projection != Projection::Ignore {
+            let name = table.name.strip_prefix(&*self.table_prefix).unwrap_or(&table.name);
+            let name = TableName { database: table.database.clone(), table: name.into() };
+            if let Some(is_nameless) = self.nameless.get_mut(&name) {
+                *is_nameless = false;
+            }
+            if is_named_by_server {
+                self.names.uses(table);
+            }
+        }
+        plan
     }
 
     fn column_names(&mut self, table: &Table) -> Option<Vec<Arc<str>>> {
-        names_for(&self.column_names, table)
+        let names = self.names.of(table);
+        self.is_named_by_server = names.is_some();
+        names
+    }
+
+    fn names_revision(&self) -> u64 {
+        self.names.revision()
     }
 
     fn file(&mut self, name: &Arc<str>, server_id: u32, server_version: &str) {
@@ -455,6 +481,7 @@ impl Visitor for Core {
 
     fn prepares(&mut self, transaction: &Transaction) {
         if !self.is_skipping {
+        self.names.begin(&transaction.start);
             self.classifier.prepares(transaction);
         }
     }
@@ -494,12 +521,8 @@ impl Visitor for Core {
         }
         self.totals.statements += 1;
         self.ledger.statement();
-        if matches!(statement.kind, StatementKind::AlterTable | StatementKind::RenameTable) {
-            // The names were those of the old table; a guess would be worse than none.
-            for TableName { database, table } in &statement.tables {
-                self.column_names.remove(&(database.to_string(), table.to_string()));
-            }
-        }
+        let at = BinlogPosition { file: transaction.start.file.clone(), offset: statement.offset };
+        self.names.statement(statement, &at);
         self.classifier.statement(transaction, statement, &mut self.observations);
         self.push_observations();
     }

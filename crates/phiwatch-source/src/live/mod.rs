@@ -5,6 +5,7 @@
 //! - A broken connection is made again for ever, with growing pauses; an error that somebody must
 //!   mend ends the source.
 
+mod describe;
 pub(crate) mod event;
 mod head;
 mod history;
@@ -19,6 +20,7 @@ mod status;
 mod tracker;
 mod watch;
 
+pub use describe::{Found, TableDescription, TableKey};
 pub use margin::PurgeMargin;
 pub use status::{LiveHandle, LiveStatus, Notice};
 
@@ -47,6 +49,7 @@ pub struct LiveSource {
     handle: LiveHandle,
     reader: JoinHandle<()>,
     watch: JoinHandle<()>,
+    describer: JoinHandle<()>,
 }
 
 impl LiveSource {
@@ -60,11 +63,13 @@ impl LiveSource {
         let shared = Arc::new(Shared::default());
         let (sender, queue) = queue::bounded(config.queue_bytes_max);
         let watch = watch::Watch::new(config.clone(), shared.clone());
+        let describer = describe::Describer::new(config.clone(), shared.clone());
         let reader = reader::Reader::start(config, sender, shared.clone()).await?;
         let reader = tokio::spawn(reader.run());
         let watch = tokio::spawn(watch.run());
+        let describer = tokio::spawn(describer.run());
         let handle = LiveHandle::new(shared, reader.abort_handle());
-        Ok(Self { queue, handle, reader, watch })
+        Ok(Self { queue, handle, reader, watch, describer })
     }
 
     /// Stops the source and tells how it does, from any thread.
@@ -89,5 +94,6 @@ impl Drop for LiveSource {
     fn drop(&mut self) {
         self.reader.abort();
         self.watch.abort();
+        self.describer.abort();
     }
 }

@@ -138,7 +138,7 @@ pub(crate) async fn oldest(connection: &mut Connection) -> Result<BinlogPosition
 }
 
 /// Where the server writes next.
-async fn latest(connection: &mut Connection) -> Result<BinlogPosition, SourceError> {
+pub(super) async fn latest(connection: &mut Connection) -> Result<BinlogPosition, SourceError> {
     const SYNTAX_ERROR: u16 = 1064;
     let row = match connection.row("SHOW BINARY LOG STATUS").await {
         Err(SourceError::Server { code: SYNTAX_ERROR, .. }) => {

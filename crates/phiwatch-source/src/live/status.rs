@@ -1,6 +1,7 @@
 //! How a live source does, for metrics and health; and the way to stop it.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,7 +12,10 @@ use std::{
 use phiwatch_binlog::GtidState;
 use tokio::{sync::Notify, task::AbortHandle};
 
-use super::margin::PurgeMargin;
+use super::{
+    describe::{TableDescription, TableKey},
+    margin::PurgeMargin,
+};
 
 /// A look at a live source.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -96,8 +100,13 @@ pub(crate) struct Shared {
     pub(crate) committed_us: AtomicU64,
     /// From that commit to the one on the server that is read, µs.
     pub(crate) behind_us: AtomicU64,
+    /// There are [`Tables::wanted`].
+    pub(crate) is_table_wanted: Notify,
+    /// There are [`Tables::told`].
+    is_table_told: AtomicBool,
     rest: Mutex<LiveStatus>,
     looked: Mutex<Looked>,
+    tables: Mutex<Tables>,
     notices: Mutex<Vec<Notice>>,
 }
 
@@ -112,6 +121,13 @@ struct Looked {
     kept: Option<(String, String)>,
 }
 
+/// Definitions of tables: those that are wanted, and those that were told.
+#[derive(Debug, Default)]
+struct Tables {
+    wanted: BTreeSet<TableKey>,
+    told: Vec<TableDescription>,
+}
+
 /// Notices that nobody takes are not kept without end.
 const NOTICES_MAX: usize = 100;
 
@@ -122,6 +138,19 @@ impl Shared {
         if notices.len() < NOTICES_MAX && !notices.contains(&notice) {
             notices.push(notice);
         }
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn take_wanted_tables(&self) -> BTreeSet<TableKey> {
+        std::mem::take(&mut self.tables().wanted)
+    }
+
+    pub(crate) fn tell_descriptions(&self, told: Vec<TableDescription>) {
+        self.tables().told.extend(told);
+        self.is_table_told.store(true, Ordering::Release);
     }
 
     fn looked(&self) -> MutexGuard<'_, Looked> {
@@ -223,6 +252,23 @@ impl LiveHandle {
         let mut server = String::new();
         self.shared.update(|status| server.clone_from(&status.server_name));
         self.shared.looked().kept = Some((server, file.to_owned()));
+    }
+
+    /// Asks the server for the definitions of tables, in the background; each wanted table is told
+    /// once, unless the reader is stopped. Tables that are busy or a server that does not answer
+    /// are asked again, at a bounded pace.
+    pub fn describe(&self, tables: impl IntoIterator<Item = TableKey>) {
+        self.shared.tables().wanted.extend(tables);
+        self.shared.is_table_wanted.notify_one();
+    }
+
+    /// What was told of tables, since the last call.
+    #[must_use]
+    pub fn take_descriptions(&self) -> Vec<TableDescription> {
+        if !self.shared.is_table_told.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.shared.tables().told)
     }
 
     /// What somebody should know, since the last call.

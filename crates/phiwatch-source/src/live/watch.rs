@@ -236,7 +236,7 @@ impl Shared {
         (!file.is_empty()).then_some(file)
     }
 
-    fn connected_to(&self) -> Option<Address> {
+    pub(crate) fn connected_to(&self) -> Option<Address> {
         let mut address = None;
         self.update(|status| {
             address = status.is_connected.then(|| status.server.parse().ok()).flatten();

@@ -383,34 +383,8 @@ impl Server {
         if databases.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = format!(
-            "SELECT table_schema, table_name, column_name, column_type, \
-             character_octet_length FROM information_schema.columns WHERE \
-             table_schema IN ({}) ORDER BY table_schema, table_name, ordinal_position",
-            literals(databases)
-        );
-        let mut tables: Vec<TableColumns> = Vec::new();
-        self.connection
-            .each_kept_row(&sql, |row| {
-                let [Some(database), Some(table), Some(column), Some(column_type), octets] =
-                    <[_; 5]>::try_from(row).unwrap_or_default()
-                else {
-                    return;
-                };
-                let ty = (column_type, octets.and_then(|octets| octets.parse().ok()));
-                match tables.last_mut() {
-                    Some(last) if last.database == database && last.table == table => {
-                        last.columns.push(column);
-                        last.types.push(ty);
-                    }
-                    _ => {
-                        let (columns, types) = (vec![column], vec![ty]);
-                        tables.push(TableColumns { database, table, columns, types });
-                    }
-                }
-            })
-            .await?;
-        Ok(tables)
+        columns_where(&mut self.connection, &format!("table_schema IN ({})", literals(databases)))
+            .await
     }
 
     /// All rows of a query: for small answers.
@@ -437,6 +411,50 @@ impl Server {
 fn literals(texts: &[String]) -> String {
     let list: Vec<_> = texts.iter().map(|text| literal(text)).collect();
     list.join(",")
+}
+
+async fn columns_where(
+    connection: &mut Connection,
+    condition: &str,
+) -> Result<Vec<TableColumns>, SourceError> {
+    let sql = format!(
+        "SELECT table_schema, table_name, column_name, column_type, character_octet_length \
+         FROM information_schema.columns WHERE {condition} \
+         ORDER BY table_schema, table_name, ordinal_position"
+    );
+    let mut tables: Vec<TableColumns> = Vec::new();
+    connection
+        .each_kept_row(&sql, |row| {
+            let [Some(database), Some(table), Some(column), Some(column_type), octets] =
+                <[_; 5]>::try_from(row).unwrap_or_default()
+            else {
+                return;
+            };
+            let ty = (column_type, octets.and_then(|octets| octets.parse().ok()));
+            match tables.last_mut() {
+                Some(last) if last.database == database && last.table == table => {
+                    last.columns.push(column);
+                    last.types.push(ty);
+                }
+                _ => {
+                    let (columns, types) = (vec![column], vec![ty]);
+                    tables.push(TableColumns { database, table, columns, types });
+                }
+            }
+        })
+        .await?;
+    Ok(tables)
+}
+
+/// The columns of one table, by the case of its name; None if the account sees none.
+pub(crate) async fn table_columns(
+    connection: &mut Connection,
+    (database, table): &(String, String),
+) -> Result<Option<TableColumns>, SourceError> {
+    let condition =
+        format!("table_schema = {} AND table_name = {}", literal(database), literal(table));
+    let tables = columns_where(connection, &condition).await?;
+    Ok(tables.into_iter().find(|one| one.database == *database && one.table == *table))
 }
 
 /// Text as a literal that no mode of the server reads differently.

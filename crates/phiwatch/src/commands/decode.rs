@@ -18,7 +18,8 @@ use crate::{
     cli::DecodeArgs,
     config::{Config, Overrides},
     live,
-    pipeline::{ColumnNames, names_for, op_name},
+    names::Names,
+    pipeline::op_name,
 };
 
 /// Every column is printed, so all of an event is kept: event and line together stay far below
@@ -32,7 +33,7 @@ pub(super) fn run(args: DecodeArgs) -> anyhow::Result<ExitCode> {
         let overrides = Overrides { source: Some(url), ..Overrides::default() };
         let config = Config::load(args.config.as_deref(), overrides)?;
         let mut live = live::for_decode(&config)?;
-        printer.column_names = std::mem::take(&mut live.column_names);
+        printer.names = std::mem::take(&mut live.names);
         printer.read(&mut decoder, &mut live.source)?;
     } else {
         printer.read(&mut decoder, &mut Ahead::new(FileSource::new(args.files)))?;
@@ -49,7 +50,7 @@ struct Printer {
     out: BufWriter<StdoutLock<'static>>,
     line: Vec<u8>,
     file: Arc<str>,
-    column_names: ColumnNames,
+    names: Names,
     /// With `--count`.
     counts: Option<BTreeMap<Counted, u64>>,
     gaps: u64,
@@ -64,7 +65,7 @@ impl Printer {
             out: BufWriter::with_capacity(1 << 18, io::stdout().lock()),
             line: Vec::new(),
             file: Arc::from(""),
-            column_names: ColumnNames::new(),
+            names: Names::default(),
             counts: is_count.then(BTreeMap::new),
             gaps: 0,
             refused_event: None,
@@ -142,7 +143,11 @@ impl Visitor for Printer {
     }
 
     fn column_names(&mut self, table: &Table) -> Option<Vec<Arc<str>>> {
-        names_for(&self.column_names, table)
+        self.names.of(table)
+    }
+
+    fn names_revision(&self) -> u64 {
+        self.names.revision()
     }
 
     fn begin(&mut self, _transaction: &Transaction) {}
@@ -175,12 +180,19 @@ impl Visitor for Printer {
         }
     }
 
-    fn statement(&mut self, _transaction: &Transaction, _statement: &Statement<'_>) {}
+    fn statement(&mut self, transaction: &Transaction, statement: &Statement<'_>) {
+        // After a DDL the names are another table's.
+        let file = transaction.start.file.clone();
+        self.names.statement(statement, &BinlogPosition { file, offset: statement.offset });
+    }
 
     fn end(&mut self, _transaction: &Transaction, _end: &End, _next: &BinlogPosition) {}
 
     fn gap(&mut self, gap: &Gap) {
         self.gaps += 1;
+        if gap.table.is_none() {
+            self.names.lost(&gap.cause, &gap.at);
+        }
         let mut line = Vec::new();
         write_gap_json(&mut line, gap);
         say(String::from_utf8_lossy(&line).trim_end());

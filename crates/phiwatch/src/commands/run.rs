@@ -1,6 +1,7 @@
 //! `phiwatch run`: follows a server until it is stopped.
 
 use std::{
+    collections::BTreeSet,
     process::ExitCode,
     sync::{
         Arc,
@@ -83,8 +84,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         live::connect(&runtime, &config, checkpoint.as_ref(), args.once, &stopping).transpose();
     let Some(connected) = connected else { return Ok(ExitCode::SUCCESS) };
     let server = checkpoint.map(|checkpoint| checkpoint.server).unwrap_or_default();
+    let (is_once, hidden) = (args.once, BTreeSet::new());
     let mut follow =
-        Follow { pipeline, output, stopping, is_once: args.once, gaps: 0, server, resets };
+        Follow { pipeline, output, stopping, is_once, gaps: 0, server, resets, hidden };
     let outcome = connected.and_then(|source| {
         handle.send_replace(Some(source.handle()));
         runtime.spawn(watch_source(source.handle(), metrics));
@@ -231,6 +233,8 @@ struct Follow {
     server: String,
     /// How often its log began anew.
     resets: u32,
+    /// What the account may not ask, as far as told.
+    hidden: BTreeSet<String>,
 }
 
 impl Follow {
@@ -253,8 +257,13 @@ impl Follow {
                 self.pipeline.want_checkpoint();
             }
             let is_idle = batch.items.last() == Some(&Item::CaughtUp);
+            self.names_told(&handle)?;
             self.pipeline.feed(&batch);
             source.recycle(batch);
+            let wanted = self.pipeline.names_mut().take_wanted();
+            if !wanted.is_empty() {
+                handle.describe(wanted);
+            }
             if is_idle || is_first {
                 // Nothing more comes at once: the position is worth keeping now. The first one is
                 // what a restart goes on from, even if nothing ever came.
@@ -292,6 +301,20 @@ impl Follow {
         }
         self.output.metrics.observe(&self.pipeline);
         Ok(produced.caught_up)
+    }
+
+    /// What the server said of tables whose rows have no column names.
+    fn names_told(&mut self, handle: &LiveHandle) -> anyhow::Result<()> {
+        for description in handle.take_descriptions() {
+            let alert = notices::of_hidden(&description);
+            self.pipeline.told(description);
+            if let Some((fact, alert)) = alert
+                && self.hidden.insert(fact)
+            {
+                self.store(&Produced { alerts: vec![alert], ..Produced::default() })?;
+            }
+        }
+        Ok(())
     }
 
     /// What is to be known beside the stream.

@@ -13,6 +13,7 @@ mod kafka_away;
 mod live;
 mod migration;
 mod names;
+mod names_again;
 mod notices;
 mod operator;
 mod own;

@@ -7,10 +7,10 @@ use phiwatch_testkit::{Server, ocsf::State};
 use crate::{program, shop::Shop};
 
 /// Row metadata without names, until dropped.
-struct WithoutNames(Server);
+pub(crate) struct WithoutNames(Server);
 
 impl WithoutNames {
-    fn new(server: Server) -> Self {
+    pub(crate) fn new(server: Server) -> Self {
         let level = match server {
             Server::MySql => "MINIMAL",
             Server::MariaDb => "NO_LOG",
