@@ -82,8 +82,12 @@ struct Core {
     is_dirty: bool,
     /// Nothing came since the source said that it had no more.
     is_caught_up: bool,
-    /// A file or connection began after the open transaction did.
-    is_file_switched: bool,
+    /// A file or connection began after the open transaction did, or the files end within it.
+    is_cut_off: bool,
+    /// Where the last event ends that could not be read and may have been a transaction's end.
+    refused_until: Option<u64>,
+    /// The last bytes are the beginning of an event.
+    is_tail_cut: bool,
     /// Part of the open transaction could not be read; that is on record.
     has_gap: bool,
     continuity: Continuity,
@@ -115,7 +119,9 @@ impl Pipeline {
             is_checkpoint_wanted: false,
             is_dirty: false,
             is_caught_up: false,
-            is_file_switched: false,
+            is_cut_off: false,
+            refused_until: None,
+            is_tail_cut: false,
             has_gap: false,
             continuity: Continuity::default(),
             ledger: Ledger::default(),
@@ -181,10 +187,12 @@ impl Pipeline {
     /// Examines a batch.
     pub(crate) fn feed(&mut self, batch: &Batch) {
         for item in &batch.items {
+            self.core.is_tail_cut = false;
             match item {
                 Item::Server { name, version } => {
                     self.core.server = name.to_string();
                     self.core.ledger.connected(name, version);
+                    self.core.names.connected(name);
                 }
                 Item::File { name, offset } => {
                     self.decoder.start_file(name);
@@ -192,7 +200,6 @@ impl Pipeline {
                 }
                 Item::Event { offset, range } => {
                     let Some(raw) = batch.bytes.get(range.clone()) else { continue };
-                    self.core.names.connected(name);
                     self.core.totals.events += 1;
                     self.core.totals.bytes += raw.len() as u64;
                     self.decoder.event(*offset, raw, &mut self.core);
@@ -214,6 +221,7 @@ impl Pipeline {
                     self.decoder.part(*offset, part, *left, &mut self.core);
                 }
                 Item::Damage { offset, bytes, cause } => {
+                    self.core.is_tail_cut = matches!(cause, Malformed::Truncated { .. });
                     self.decoder.damaged(*offset, *bytes, cause.clone(), &mut self.core);
                 }
                 Item::Purged { missing } => self.core.purged(missing),
@@ -226,8 +234,13 @@ impl Pipeline {
         }
     }
 
-    /// The files end: open findings say their last word.
+    /// The files end: open findings say their last word. A transaction without its end is not
+    /// judged, even if part of it was damaged: the file may grow, and the last checkpoint stands
+    /// before it. Only if the very last event is one that could not be read, it counts as the end.
     pub(crate) fn finish(&mut self) {
+        let core = &mut self.core;
+        let is_refused = core.refused_until == Some(self.decoder.position_after().offset);
+        core.is_cut_off |= !is_refused || core.is_tail_cut;
         self.decoder.finish(&mut self.core);
         self.core.engine.finish(&mut self.core.produced.alerts);
     }
@@ -259,7 +272,7 @@ impl Core {
     fn file_starts(&mut self, name: &Arc<str>, offset: u64) {
         self.ledger.file_starts(name, offset);
         self.position = BinlogPosition { file: name.clone(), offset };
-        self.is_file_switched = true;
+        self.is_cut_off = true;
         // Also a start from which nothing came yet must survive a restart.
         self.is_dirty |= !self.is_open;
     }
@@ -291,6 +304,10 @@ impl Core {
             *executed = executed.union(&missing);
         }
         self.is_dirty = true;
+        // What was told before the first transaction is as young as the log that is left.
+        if self.totals.transactions > 0 {
+            self.names.lost(&Malformed::NoEvent, &self.position);
+        }
     }
 
     /// Transactions that never came: on record, counted, told.
@@ -304,10 +321,6 @@ impl Core {
             gtid: missing.to_owned(),
             table: String::new(),
             cause: cause.into(),
-        // What was told before the first transaction is as young as the log that is left.
-        if self.totals.transactions > 0 {
-            self.names.lost(&Malformed::NoEvent, &self.position);
-        }
             detail: detail.into(),
             time_us: self.totals.last_commit_us,
             once_per_file: false,
@@ -328,6 +341,7 @@ impl Core {
         if !is_missing {
             return;
         }
+        self.names.want(table);
         let table = TableName { database: table.database.clone(), table: Arc::from(name) };
         let cause = Malformed::ColumnNames;
         let at = self.position.clone();
@@ -336,20 +350,6 @@ impl Core {
         if before == Some(true) {
             *self.totals.gaps.entry(gap.cause.label()).or_default() += 1;
             self.engine.gap(&gap, &mut self.produced.alerts);
-        }
-        self.names.want(table);
-    }
-
-    fn is_examined(&self, gtid: Option<&Gtid>) -> bool {
-        match (&self.resumed, &self.executed, gtid) {
-            (_, Some(GtidState::MySql(executed)), Some(gtid)) => executed.contains(gtid),
-            (Some(GtidState::MariaDb(resumed)), _, Some(gtid)) => resumed.contains(gtid),
-            _ => false,
-        }
-    }
-
-    fn take_checkpoint(&mut self) {
-        // From a position in the middle of a server's file nobody tells what came before: asking
             return;
         }
         self.gap(&gap);
@@ -369,6 +369,19 @@ impl Core {
             record.once_per_file = true;
             record.cause = "names-hidden".into();
             record.detail = format!("the account may not ask for the columns' names: {fix}");
+        }
+    }
+
+    fn is_examined(&self, gtid: Option<&Gtid>) -> bool {
+        match (&self.resumed, &self.executed, gtid) {
+            (_, Some(GtidState::MySql(executed)), Some(gtid)) => executed.contains(gtid),
+            (Some(GtidState::MariaDb(resumed)), _, Some(gtid)) => resumed.contains(gtid),
+            _ => false,
+        }
+    }
+
+    fn take_checkpoint(&mut self) {
+        // From a position in the middle of a server's file nobody tells what came before: asking
         // for all but what was seen would bring it. Such a run goes on by position.
         let is_partial = !self.server.is_empty() && !self.is_start_known;
         let (flavor, gtids) = match &self.executed {
@@ -464,9 +477,11 @@ impl Visitor for Core {
     fn begin(&mut self, transaction: &Transaction) {
         self.is_open = true;
         self.is_caught_up = false;
-        self.is_file_switched = false;
+        self.is_cut_off = false;
+        self.refused_until = None;
         self.has_gap = false;
         self.ledger.begin();
+        self.names.begin(&transaction.start);
         self.is_skipping = self.is_examined(transaction.gtid.as_ref());
         if self.is_skipping {
             self.totals.transactions_skipped += 1;
@@ -481,7 +496,6 @@ impl Visitor for Core {
 
     fn prepares(&mut self, transaction: &Transaction) {
         if !self.is_skipping {
-        self.names.begin(&transaction.start);
             self.classifier.prepares(transaction);
         }
     }
@@ -532,7 +546,7 @@ impl Visitor for Core {
         self.is_open = false;
         // What the log holds is committed. A transaction whose end was among the damage is judged
         // by the rest of it; one that a connection or file cut off comes again, or is not whole.
-        let is_whole = *end != End::Torn || (self.has_gap && !self.is_file_switched);
+        let is_whole = *end != End::Torn || (self.has_gap && !self.is_cut_off);
         let end = if is_whole && *end == End::Torn { &End::Commit } else { end };
         if !was_skipping {
             let engine = &mut self.engine;
@@ -566,6 +580,10 @@ impl Visitor for Core {
             return;
         }
         self.has_gap = true;
+        if gap.table.is_none() {
+            self.refused_until = Some(gap.at.offset.saturating_add(gap.bytes));
+            self.names.lost(&gap.cause, &gap.at);
+        }
         self.continuity.gap();
         self.record(gap);
         self.engine.gap(gap, &mut self.produced.alerts);

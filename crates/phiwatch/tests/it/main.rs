@@ -8,6 +8,7 @@ mod damage;
 mod demo;
 mod drift;
 mod field;
+mod grown;
 mod huge;
 mod lying;
 mod tidy;
