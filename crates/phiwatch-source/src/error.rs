@@ -17,6 +17,14 @@ pub enum SourceError {
         #[source]
         cause: io::Error,
     },
+    /// A thread that reads files ahead ended without a word: an error of this program's own.
+    #[error("a thread that reads {file} ahead ended near byte {offset}")]
+    Thread {
+        /// Path as given.
+        file: String,
+        /// Where what it was given begins, bytes.
+        offset: u64,
+    },
     /// A setting cannot be used.
     #[error("{key}: {what}")]
     Setting {
@@ -153,6 +161,7 @@ impl SourceError {
                     || *code == 1236 && message.contains("could not find next log")
             }
             Self::File { .. }
+            | Self::Thread { .. }
             | Self::Setting { .. }
             | Self::Tls { .. }
             | Self::TlsNotOffered { .. }
@@ -199,6 +208,10 @@ impl SourceError {
             }
             Self::Behind { .. } => {
                 "wait until this replica has caught up, and see SHOW REPLICA STATUS whether it does"
+            }
+            Self::Thread { .. } => {
+                "this is an error of phiwatch: report it with the lines above. Nothing behind that \
+                 byte was examined; the same command with the same --state goes on from its checkpoint"
             }
             Self::Connect { .. } => "check host, port and firewall in url",
             Self::Protocol { .. } => {

@@ -7,6 +7,7 @@
 //! # Invariants
 //! - A worker never refuses anything: what does not fit its checksum or does not inflate stays as
 //!   it is, for the decoder to tell.
+//! - A thread of ours that ends badly is an error with the place, never the end of the files.
 //! - At most [`BATCHES_MAX`] batches wait; each grows by at most [`INFLATED_BYTES_MAX`].
 
 use std::{
@@ -45,13 +46,47 @@ pub struct Ahead(State);
 #[derive(Debug)]
 enum State {
     Plain(FileSource),
-    Spread {
-        /// A slot for each batch, in order.
-        slots: Receiver<Receiver<Answer>>,
-        spares: Spares,
-    },
-    /// Between the two.
+    Spread(Spread),
+    /// Between the two, or at the end.
     Ended,
+}
+
+#[derive(Debug)]
+struct Spread {
+    /// A slot for each batch, in order; None after the last.
+    slots: Receiver<Option<Slot>>,
+    spares: Spares,
+    /// Where the last batch begins.
+    file: Arc<str>,
+    offset: u64,
+}
+
+/// Where a batch comes from, and where it will come.
+#[derive(Debug)]
+struct Slot {
+    file: Arc<str>,
+    offset: u64,
+    answer: Receiver<Answer>,
+}
+
+impl Spread {
+    /// None at the end.
+    fn next(&mut self) -> Result<Option<Batch>, SourceError> {
+        match self.slots.recv() {
+            Ok(Some(slot)) => {
+                (self.file, self.offset) = (slot.file, slot.offset);
+                // A worker that panicked has dropped the slot.
+                slot.answer.recv().map_err(|_| self.broken())?.map(Some)
+            }
+            Ok(None) => Ok(None),
+            // The thread that reads has not said that it was the end.
+            Err(_) => Err(self.broken()),
+        }
+    }
+
+    fn broken(&self) -> SourceError {
+        SourceError::Thread { file: self.file.to_string(), offset: self.offset }
+    }
 }
 
 impl Ahead {
@@ -73,9 +108,9 @@ impl State {
             let jobs = Arc::clone(&jobs);
             thread::spawn(move || work(&jobs));
         }
-        let spares = source.spares.clone();
+        let (spares, file) = (source.spares.clone(), source.reading());
         thread::spawn(move || read(source, &slot_sender, &job_sender));
-        Self::Spread { slots, spares }
+        Self::Spread(Spread { slots, spares, file, offset: 0 })
     }
 }
 
@@ -91,14 +126,12 @@ impl Source for Ahead {
                 }
                 Ok(batch)
             }
-            State::Spread { slots, .. } => {
-                let Ok(slot) = slots.recv() else { return Ok(None) };
-                // A worker that panicked has dropped the slot: never taken for the end.
-                let lost = |_| SourceError::File {
-                    file: String::new(),
-                    cause: std::io::Error::other("a reading thread ended"),
-                };
-                slot.recv().map_err(lost)?.map(Some)
+            State::Spread(spread) => {
+                let batch = spread.next()?;
+                if batch.is_none() {
+                    self.0 = State::Ended;
+                }
+                Ok(batch)
             }
             State::Ended => Ok(None),
         }
@@ -107,7 +140,7 @@ impl Source for Ahead {
     fn recycle(&mut self, batch: Batch) {
         match &mut self.0 {
             State::Plain(source) => source.recycle(batch),
-            State::Spread { spares, .. } => spares.put(batch),
+            State::Spread(spread) => spread.spares.put(batch),
             State::Ended => {}
         }
     }
@@ -123,16 +156,21 @@ fn has_payloads(batch: &Batch) -> bool {
     batch.items.iter().any(is_payload)
 }
 
-fn read(mut source: FileSource, slots: &SyncSender<Receiver<Answer>>, jobs: &SyncSender<Job>) {
+fn read(mut source: FileSource, slots: &SyncSender<Option<Slot>>, jobs: &SyncSender<Job>) {
     loop {
         let answer = match source.next_batch() {
             Ok(Some(batch)) => Ok(batch),
-            Ok(None) => return,
+            Ok(None) => {
+                let _gone = slots.send(None);
+                return;
+            }
             Err(error) => Err(error),
         };
-        let (sender, slot) = sync_channel(1);
+        let (sender, receiver) = sync_channel(1);
+        let offset = answer.as_ref().map_or(0, first_offset);
+        let slot = Slot { file: source.reading(), offset, answer: receiver };
         // Nobody waits for it any more: the reader was dropped.
-        if slots.send(slot).is_err() {
+        if slots.send(Some(slot)).is_err() {
             return;
         }
         match answer {
@@ -150,6 +188,19 @@ fn read(mut source: FileSource, slots: &SyncSender<Receiver<Answer>>, jobs: &Syn
             }
         }
     }
+}
+
+/// Where a batch begins in its file.
+fn first_offset(batch: &Batch) -> u64 {
+    let offset = |item: &Item| match item {
+        Item::File { offset, .. }
+        | Item::Event { offset, .. }
+        | Item::Inflated { offset, .. }
+        | Item::Part { offset, .. }
+        | Item::Damage { offset, .. } => Some(*offset),
+        Item::Server { .. } | Item::Purged { .. } | Item::Executed { .. } | Item::CaughtUp => None,
+    };
+    batch.items.iter().find_map(offset).unwrap_or(0)
 }
 
 fn work(jobs: &Mutex<Receiver<Job>>) {
@@ -204,5 +255,46 @@ fn inflate(batch: &mut Batch, inflater: &mut Inflater) {
         bytes.extend_from_slice(plain);
         let (offset, range) = (*offset, range.clone());
         *item = Item::Inflated { offset, range, events: start..bytes.len() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spread() -> (SyncSender<Option<Slot>>, Ahead) {
+        let (sender, slots) = sync_channel(2);
+        let (spares, file) = (Spares::default(), "first".into());
+        (sender, Ahead(State::Spread(Spread { slots, spares, file, offset: 4 })))
+    }
+
+    fn place(error: &SourceError) -> (&str, u64) {
+        match error {
+            SourceError::Thread { file, offset } => (file, *offset),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_thread_that_ended_badly_is_an_error_with_its_place() {
+        let (sender, mut ahead) = spread();
+        let (worker, answer) = sync_channel(1);
+        sender.send(Some(Slot { file: "second".into(), offset: 120, answer })).unwrap();
+        drop(worker);
+        assert_eq!(place(&ahead.next_batch().unwrap_err()), ("second", 120));
+        let (sender, mut ahead) = spread();
+        drop(sender);
+        let error = ahead.next_batch().unwrap_err();
+        assert_eq!(place(&error), ("first", 4));
+        assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn the_end_is_said() {
+        let (sender, mut ahead) = spread();
+        sender.send(None).unwrap();
+        drop(sender);
+        assert!(ahead.next_batch().unwrap().is_none());
+        assert!(ahead.next_batch().unwrap().is_none());
     }
 }

@@ -48,6 +48,8 @@ pub struct FileSource {
     whole_bytes_max: u32,
     progress: Arc<FileProgress>,
     spares: Spares,
+    /// The file that is read, or was last.
+    reading: Arc<str>,
 }
 
 /// How far a [`FileSource`] has come; readable from any thread.
@@ -84,6 +86,7 @@ impl FileSource {
             whole_bytes_max: WHOLE_BYTES_MAX,
             progress: Arc::new(progress),
             spares: Spares::default(),
+            reading: "".into(),
         }
     }
 
@@ -108,9 +111,15 @@ impl FileSource {
         self.progress.clone()
     }
 
+    /// The file that is read, or was last, as given.
+    fn reading(&self) -> Arc<str> {
+        Arc::clone(&self.reading)
+    }
+
     /// Opens the next file; a batch if there is something to say about it.
     fn advance(&mut self, path: PathBuf) -> Result<Option<Batch>, SourceError> {
         let fail = |cause| SourceError::File { file: path.display().to_string(), cause };
+        self.reading = path.display().to_string().into();
         let start = self.start.take().filter(|start| *start > MAGIC_BYTES);
         let mut file = File::open(&path).map_err(fail)?;
         let mut first = Vec::new();

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Batch, Item, LiveConfig, OnPurged, SourceError,
     config::Address,
-    wire::{Connection, Packet, lost, silent},
+    wire::{Connection, lost, silent},
 };
 
 /// A batch is handed over at this size, or earlier when nothing more has arrived.
@@ -302,11 +302,11 @@ impl Reader {
         self.large = None;
         let start = self.batch.bytes.len();
         self.batch.bytes.append(&mut self.first);
-        let mut arrived = Some(Packet::Whole { start });
+        let mut arrived = Some(start);
         let mut entered = false;
         loop {
-            if let Some(packet) = arrived.take() {
-                if self.packet(packet, &mut entered)? {
+            if let Some(start) = arrived.take() {
+                if self.packet(start, &mut entered)? {
                     return Ok(Ended::CaughtUp);
                 }
                 if self.shared.is_done_wanted.load(Ordering::Relaxed)
@@ -328,7 +328,7 @@ impl Reader {
             arrived = self
                 .connection
                 .packets
-                .advance(&mut self.batch.bytes, usize::MAX)
+                .advance_whole(&mut self.batch.bytes)
                 .map_err(|what| self.connection.protocol(what))?;
             if arrived.is_none() && !self.large_packet().await? {
                 return Ok(Ended::Unread);
@@ -394,9 +394,9 @@ impl Reader {
         self.queue.send(full).await
     }
 
-    /// One packet of the dump; true at its end. `entered`: a file was named on this connection.
-    fn packet(&mut self, packet: Packet, entered: &mut bool) -> Result<bool, SourceError> {
-        let (Packet::Whole { start } | Packet::Refused { start, .. }) = packet;
+    /// One packet of the dump, which stands at `start` of the batch; true at the dump's end.
+    /// `entered`: a file was named on this connection.
+    fn packet(&mut self, start: usize, entered: &mut bool) -> Result<bool, SourceError> {
         if self.large.is_some() {
             return self.large_ends(start).map(|()| false);
         }

@@ -90,6 +90,29 @@ impl PacketStream {
         out: &mut Vec<u8>,
         bytes_max: usize,
     ) -> Result<Option<Packet>, &'static str> {
+        let packet = |Open { start, bytes, refused, .. }| match refused {
+            true => Packet::Refused { start, bytes },
+            false => Packet::Whole { start },
+        };
+        Ok(self.complete(out, bytes_max)?.map(packet))
+    }
+
+    /// The same without a limit: where the complete packet's payload begins in `out`.
+    ///
+    /// # Errors
+    /// A frame out of sequence.
+    pub(crate) fn advance_whole(
+        &mut self,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<usize>, &'static str> {
+        Ok(self.complete(out, usize::MAX)?.map(|open| open.start))
+    }
+
+    fn complete(
+        &mut self,
+        out: &mut Vec<u8>,
+        bytes_max: usize,
+    ) -> Result<Option<Open>, &'static str> {
         loop {
             if self.open.is_none_or(|open| open.frame_left == 0) && !self.frame(out, bytes_max)? {
                 return Ok(None);
@@ -102,9 +125,7 @@ impl PacketStream {
             self.head += count;
             open.frame_left -= count;
             if open.frame_left == 0 && open.last_frame {
-                let Open { start, bytes, refused, .. } = open;
-                let whole = Packet::Whole { start };
-                return Ok(Some(if refused { Packet::Refused { start, bytes } } else { whole }));
+                return Ok(Some(open));
             }
             let wait = open.frame_left > 0;
             self.open = Some(open);
