@@ -13,8 +13,11 @@ use crate::{
 /// Ids are as the server gives them; 0 and None = there is none. Rows of a database over
 /// [`crate::Limits::databases_max`] are not learned.
 impl Classifier {
-    /// A row of `store`.
+    /// A row of `store`. Its ids have 16 bits: more is no store.
     pub fn learn_store(&mut self, database: &str, store_id: u32, website_id: u32) {
+        if store_id > u32::from(u16::MAX) {
+            return;
+        }
         if let Some(shop) = self.shop(database) {
             shop.stores.entry(store_id).or_insert(website_id);
             shop.is_shop = true;

@@ -1,6 +1,8 @@
 //! The tenant maps of a live server, read once at the very first start.
 //!
 //! Whatever the account may not read stays unknown, which gives no verdict until the log tells.
+//! Rows are learned as they come, and the maps are bounded (`phiwatch_magento::Limits`): of more
+//! rows than they hold the oldest are dropped, counted and told.
 
 use phiwatch_magento::Classifier;
 use phiwatch_source::{Server, SourceError};
@@ -21,7 +23,24 @@ pub(crate) async fn learn(
     let mut warned = false;
     for map in MAPS {
         let sql = format!("SELECT {} FROM {} {}", map.columns, table(map.table), map.rest);
-        let result = server.each_row(&sql, |row| (map.learn)(classifier, shop, &Row(row))).await;
+        let dropped = classifier.counters().ids_dropped;
+        let mut rows = 0_u64;
+        let learn = |row| {
+            rows += 1;
+            (map.learn)(classifier, shop, &Row(row));
+        };
+        let result = server.each_row(&sql, learn).await;
+        let dropped = classifier.counters().ids_dropped - dropped;
+        if dropped > 0 {
+            tracing::warn!(
+                database = shop,
+                table = map.table,
+                rows,
+                dropped,
+                "more rows than the tenant maps hold: the oldest are dropped, and give no verdict \
+                 until the log tells of them (phiwatch_tenant_ids_dropped_total)"
+            );
+        }
         if let Err(error) = result {
             if !warned {
                 warned = true;

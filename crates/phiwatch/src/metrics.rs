@@ -32,6 +32,7 @@ struct PipelineMetrics {
     tenant_unknown: IntCounter,
     unverified: IntCounter,
     columns_lacking: IntCounter,
+    ids_dropped: IntCounter,
     late: IntCounter,
     findings_open: IntGauge,
     gaps: IntCounterVec,
@@ -123,6 +124,11 @@ impl PipelineMetrics {
                 "phiwatch_lacking_columns_rows_total",
                 "Rows of settings, roles and permissions not judged, because their row image lacks \
                  a column that the rule needs.",
+            )?,
+            ids_dropped: make.counter(
+                "phiwatch_tenant_ids_dropped_total",
+                "Ids of customers, addresses, orders and quotes that the tenant maps had no room for: \
+                 rows that name them have no tenant, and give no verdict.",
             )?,
             late: make.counter(
                 "phiwatch_late_transactions_total",
@@ -269,6 +275,7 @@ impl Metrics {
         raise(&self.pipeline.tenant_unknown, counters.tenant_unknown_rows);
         raise(&self.pipeline.unverified, counters.unverified.iter().sum());
         raise(&self.pipeline.columns_lacking, counters.columns_lacking);
+        raise(&self.pipeline.ids_dropped, counters.ids_dropped);
         let stats = pipeline.engine().stats();
         raise(&self.pipeline.late, stats.late);
         self.pipeline.findings_open.set(i64::try_from(stats.findings_open).unwrap_or(i64::MAX));

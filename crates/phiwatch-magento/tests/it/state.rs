@@ -225,6 +225,35 @@ fn limits_are_kept_and_counted() {
 }
 
 #[test]
+fn a_server_with_endless_rows_fills_no_more_than_the_maps() {
+    let limits = Limits { ids_max: 128, ..Limits::default() };
+    let mut world = World::with(Settings { limits, ..Settings::default() });
+    world.classifier.learn_store("shop", 1, 1);
+    let empty = world.classifier.save().len();
+    // No store has such a number: its column has 16 bits.
+    (70_000..80_000).for_each(|id| world.classifier.learn_store("shop", id, 1));
+    assert_eq!(world.classifier.save().len(), empty);
+    (1..=10_000).for_each(|id| world.classifier.learn_customer("shop", id, Some(1)));
+    assert!(world.classifier.counters().ids_dropped >= 10_000 - 128);
+    let out = world.insert("customer_entity_text", &[("entity_id", I(10_000))]);
+    assert_eq!(out[0].tenant, Tenant::Website(1));
+}
+
+#[test]
+fn names_that_come_back_are_not_missing() {
+    let mut world = World::new();
+    let mut table = world.table("customer_entity");
+    let named = table.clone();
+    table.columns.iter_mut().for_each(|column| column.name = None);
+    world.classifier.table(&table);
+    assert!(world.classifier.take_name_wanted() && !world.classifier.take_name_wanted());
+    assert_eq!(world.classifier.names_missing().count(), 1);
+    world.classifier.table(&named);
+    assert!(!world.classifier.take_name_wanted());
+    assert_eq!(world.classifier.names_missing().count(), 0);
+}
+
+#[test]
 fn the_log_wins_over_the_server() {
     let mut world = World::new();
     world.people();
