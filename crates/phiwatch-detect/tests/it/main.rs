@@ -9,6 +9,7 @@
 
 mod access;
 mod checkpoint;
+mod eight_weeks;
 mod findings;
 mod noise;
 mod phi;

@@ -7,7 +7,7 @@
 use phiwatch_binlog::Op;
 use phiwatch_magento::Observation;
 
-use crate::shop::{Run, person, row, site, tx};
+use crate::shop::{Run, Tx, person, row, site, tx};
 
 const BIN: i64 = 300;
 const BINS_A_WEEK: i64 = 2016;
@@ -150,6 +150,18 @@ pub(crate) fn simulate(
     budget: f64,
     attacks: &[Attack],
 ) -> Run {
+    simulate_beside(seed, weeks, sizes, budget, attacks, |_| Vec::new())
+}
+
+/// The same with further transactions: those of a bin (since the start), in the order of time.
+pub(crate) fn simulate_beside(
+    seed: u64,
+    weeks: i64,
+    sizes: &[f64],
+    budget: f64,
+    attacks: &[Attack],
+    beside: impl Fn(i64) -> Vec<Tx>,
+) -> Run {
     let mut random = Random(seed);
     let mut tenants: Vec<Tenant> =
         sizes.iter().zip(1..).map(|(size, id)| Tenant::new(id, *size, &mut random)).collect();
@@ -161,7 +173,7 @@ pub(crate) fn simulate(
         ..phiwatch_detect::Settings::default()
     });
     for bin in 0..weeks * BINS_A_WEEK {
-        let mut events: Vec<(i64, Observation)> = Vec::new();
+        let mut events = beside(bin);
         for tenant in &mut tenants {
             let (changed, orders) = tenant.bin(bin, &mut random);
             let persons = tenant.persons;
@@ -170,10 +182,8 @@ pub(crate) fn simulate(
                     let secs = (random.next() % 300) as i64;
                     let who = (u64::from(tenant.id) << 32) + random.next() % persons;
                     let (tenant, subject) = (site(tenant.id), Some(person(who)));
-                    events.push((
-                        secs,
-                        Observation { op: Some(op), tenant, subject, ..like.clone() },
-                    ));
+                    let row = Observation { op: Some(op), tenant, subject, ..like.clone() };
+                    events.push(tx(bin * BIN + secs, vec![row]));
                 }
             };
             push(&mut random, &customer, Op::Update, changed);
@@ -185,9 +195,9 @@ pub(crate) fn simulate(
                 }
             }
         }
-        events.sort_by_key(|(secs, _)| *secs);
-        for (secs, observation) in events {
-            run.feed(&tx(bin * BIN + secs, vec![observation]));
+        events.sort_by_key(|tx| tx.secs);
+        for tx in &events {
+            run.feed(tx);
         }
     }
     run
