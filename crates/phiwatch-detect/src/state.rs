@@ -15,7 +15,7 @@ use std::{
 use phiwatch_binlog::{BinlogPosition, EventTime, Gtid};
 use phiwatch_magento::{
     AccountChange, Because, Cleartext, CopyForm, ExportEntity, ImportPhase, Ordinal, PhiClasses,
-    Resource, TableClass, Tenant, Weight,
+    Resource, ScheduleChange, TableClass, Tenant, Weight,
 };
 use uuid::Uuid;
 
@@ -446,6 +446,7 @@ state_enum!(TableClass {
 state_enum!(ExportEntity {
     0 => Customer, 1 => CustomerAddress, 2 => CustomerFinance, 3 => Impersonal, 4 => Other,
 });
+state_enum!(ScheduleChange { 0 => Made, 1 => SwitchedOn, 2 => Redirected, 3 => Ran });
 state_enum!(CopyForm {
     0 => CreateSelect, 1 => CreateLike, 2 => CreateColumns, 3 => RowUnknownTable,
     4 => CreateShadow, 5 => RowShadow, 6 => CreatePlain,

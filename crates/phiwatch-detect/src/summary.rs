@@ -13,7 +13,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use phiwatch_binlog::{BinlogPosition, EventTime, Gtid, Op, Transaction};
 use phiwatch_magento::{
     AccountChange, ConfigVerdict, CopyForm, CrossTenant, ExportEntity, Fact, ImportPhase, Mark,
-    Observation, Ordinal, PhiClasses, Sign, Subject, TableClass, TableInfo, Tenant, Weight,
+    Observation, Ordinal, PhiClasses, ScheduleChange, Sign, Subject, TableClass, TableInfo, Tenant,
+    Weight,
 };
 
 use crate::{
@@ -186,6 +187,7 @@ pub(crate) enum Item {
     ExportQueued { message: u64, entity: ExportEntity, is_filtered: bool },
     ExportStatus { message: u64, status: u8 },
     ExportNotice,
+    ExportScheduled { operation: u64, entity: ExportEntity, change: ScheduleChange },
     Config { path: Arc<str>, scope: Arc<str>, scope_id: u32, opened: bool, why: String },
     Emptied { dropped: bool },
     Migration { shadow: Arc<str>, is_swapped: bool },
@@ -416,15 +418,16 @@ impl Summary {
                 return self.copied(table, *form, *classes, *columns, sources);
             }
             Fact::TenantRemap { what } => Item::Remap { what: what.clone() },
-            Fact::ExportQueued { message_id, entity, is_filtered } => Item::ExportQueued {
-                message: *message_id,
-                entity: *entity,
-                is_filtered: *is_filtered,
-            },
-            Fact::ExportStatus { message_id, status } => {
-                Item::ExportStatus { message: *message_id, status: *status }
+            &Fact::ExportQueued { message_id: message, entity, is_filtered } => {
+                Item::ExportQueued { message, entity, is_filtered }
+            }
+            &Fact::ExportStatus { message_id: message, status } => {
+                Item::ExportStatus { message, status }
             }
             Fact::ExportNotice => Item::ExportNotice,
+            &Fact::ExportScheduled { operation_id: operation, entity, change } => {
+                Item::ExportScheduled { operation, entity, change }
+            }
             Fact::Config(change) => {
                 let opened = match change.verdict {
                     ConfigVerdict::Weakened => false,
@@ -719,4 +722,5 @@ state_enum!(Item {
     9 => Maintenance { kind },
     10 => Unseen,
     11 => Migration { shadow, is_swapped },
+    12 => ExportScheduled { operation, entity, change },
 });

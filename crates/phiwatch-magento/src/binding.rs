@@ -383,6 +383,9 @@ pub(crate) fn rule_columns(rule: Rule) -> &'static [&'static str] {
         Rule::Attribute => &["entity_type_id", "attribute_code", "attribute_id"],
         Rule::QueueMessage => &["id", "topic_name", "body"],
         Rule::QueueStatus => &["message_id", "status"],
+        Rule::ScheduledOperation => {
+            &["id", "operation_type", "entity_type", "status", "file_info", "last_run_date"]
+        }
         Rule::Inbox => &["title"],
         Rule::ImportData => &["entity", "data"],
         Rule::ImportHistory => &["summary"],

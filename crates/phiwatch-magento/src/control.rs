@@ -9,7 +9,7 @@ use phiwatch_binlog::Op;
 
 use crate::{
     AccountChange, AttributeOf, Catalog, CodeChange, ConfigChange, ConfigVerdict, ExportEntity,
-    Fact, ImportPhase, PhiClasses, Resource, Settings, Sign, Tenant,
+    Fact, ImportPhase, PhiClasses, Resource, ScheduleChange, Settings, Sign, Tenant,
     binding::Binding,
     catalog::{Rule, Weaker},
     emit::Emit,
@@ -51,6 +51,7 @@ impl Control<'_, '_> {
             Rule::Attribute => self.attribute(),
             Rule::QueueMessage => self.queue_message(),
             Rule::QueueStatus => self.queue_status(),
+            Rule::ScheduledOperation => self.scheduled_operation(),
             Rule::Inbox => self.inbox(),
             Rule::ImportData => self.import_data(),
             Rule::ImportHistory => self.import_history(),
@@ -435,6 +436,35 @@ impl Control<'_, '_> {
             let status = u8::try_from(self.number(1)).unwrap_or(u8::MAX);
             self.emit.fact(Fact::ExportStatus { message_id, status });
         }
+    }
+
+    /// Exports only, as far as the row says: an import brings no data out.
+    fn scheduled_operation(&mut self) {
+        const ENABLED: Field = Field::Is(1);
+        let operation = self.text(1);
+        let is_enabled = self.now(3) == ENABLED;
+        let change = match self.row.op {
+            Op::Create if is_enabled => ScheduleChange::Made,
+            Op::Update
+                if self.updated(3) && is_enabled && self.row.old(self.slot(3)) != ENABLED =>
+            {
+                ScheduleChange::SwitchedOn
+            }
+            // Also before it is switched on: where a file goes is what matters about it.
+            Op::Update if (1..3).any(|n| self.updated(n)) || self.updated(4) => {
+                ScheduleChange::Redirected
+            }
+            Op::Update if self.updated(5) => ScheduleChange::Ran,
+            _ => return,
+        };
+        let entity = match operation.as_deref() {
+            Some("export") => self.catalog.export_entity(&self.text(2).unwrap_or_default()),
+            // An image of the changed columns only.
+            None if change != ScheduleChange::Ran => ExportEntity::Other,
+            _ => return,
+        };
+        let operation_id = self.number(0);
+        self.emit.fact(Fact::ExportScheduled { operation_id, entity, change });
     }
 
     fn inbox(&mut self) {

@@ -160,6 +160,7 @@ impl Judge<'_> {
             | Rule::Attribute
             | Rule::QueueMessage
             | Rule::QueueStatus
+            | Rule::ScheduledOperation
             | Rule::Inbox
             | Rule::ImportData
             | Rule::ImportHistory

@@ -47,8 +47,8 @@ pub use counters::Counters;
 pub use marks::{Because, Cleartext, Mark, ValuePlace, ValueSeen};
 pub use observation::{
     AccountChange, CodeChange, ConfigChange, ConfigVerdict, CopyForm, CrossTenant, ExportEntity,
-    Fact, ImportPhase, Observation, Ordinal, PhiClasses, Resource, Subject, TableClass, TableInfo,
-    Tenant, Weight,
+    Fact, ImportPhase, Observation, Ordinal, PhiClasses, Resource, ScheduleChange, Subject,
+    TableClass, TableInfo, Tenant, Weight,
 };
 pub use policy::{AttributeOf, Policy};
 pub use recognise::{Found, Identifier, TEXT_BYTES_MAX, recognise, recognise_each};

@@ -242,6 +242,15 @@ pub enum Fact {
         /// 2 new, 3 in progress, 4 complete, 5 retry, 6 error, 7 to be deleted.
         status: u8,
     },
+    /// A scheduled export (Commerce, `magento_scheduled_operations`) was set up, or ran.
+    ExportScheduled {
+        /// `magento_scheduled_operations.id`.
+        operation_id: u64,
+        /// What is exported.
+        entity: ExportEntity,
+        /// What is new.
+        change: ScheduleChange,
+    },
     /// The inbox says that an export file is ready.
     ExportNotice,
     /// A watched setting was written or deleted.
@@ -326,6 +335,17 @@ pub enum ExportEntity {
     Impersonal,
     /// An entity that the catalogue does not know.
     Other,
+}
+
+/// What is new about a scheduled export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "plain words")]
+pub enum ScheduleChange {
+    Made,
+    SwitchedOn,
+    /// It exports something else, or to another place.
+    Redirected,
+    Ran,
 }
 
 /// A watched setting, written or deleted.

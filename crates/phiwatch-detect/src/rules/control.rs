@@ -62,6 +62,7 @@ pub(crate) fn judge(summary: &Summary, excuse: &Excuse, known: &dyn Known, out: 
             | Item::ExportQueued { .. }
             | Item::ExportStatus { .. }
             | Item::ExportNotice
+            | Item::ExportScheduled { .. }
             | Item::Migration { .. }
             | Item::Import { .. }
             | Item::Maintenance { .. } => None,

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use phiwatch_binlog::EventTime;
-use phiwatch_magento::{ExportEntity, Sign};
+use phiwatch_magento::{ExportEntity, ScheduleChange, Sign};
 
 use crate::{
     alert::{Confidence, RuleId, Severity},
@@ -48,6 +48,9 @@ impl Exports {
                 }
                 Item::ExportStatus { message, status } => self.status(note, *message, *status),
                 Item::ExportNotice => self.notice(note),
+                Item::ExportScheduled { operation, entity, change } => {
+                    scheduled(note, *operation, *entity, *change)
+                }
                 _ => None,
             };
             out.extend(signal);
@@ -100,13 +103,8 @@ impl Exports {
         while self.queued.len() >= QUEUED_MAX {
             self.queued.pop_first();
         }
-        let (words, is_sure) = match entity {
-            ExportEntity::Customer => (Some("customers"), true),
-            ExportEntity::CustomerAddress => (Some("customer addresses"), true),
-            ExportEntity::CustomerFinance => (Some("customer finances"), true),
-            ExportEntity::Other => (Some("an unknown kind of entity"), false),
-            ExportEntity::Impersonal => (None, false),
-        };
+        let words = personal(entity);
+        let is_sure = entity != ExportEntity::Other;
         let queued = Queued {
             time: now,
             is_personal: words.is_some(),
@@ -157,6 +155,47 @@ impl Exports {
         signal.rows = 1;
         Some(signal)
     }
+}
+
+/// The entity in words; None if it holds no persons.
+fn personal(entity: ExportEntity) -> Option<&'static str> {
+    match entity {
+        ExportEntity::Customer => Some("customers"),
+        ExportEntity::CustomerAddress => Some("customer addresses"),
+        ExportEntity::CustomerFinance => Some("customer finances"),
+        ExportEntity::Other => Some("an unknown kind of entity"),
+        ExportEntity::Impersonal => None,
+    }
+}
+
+/// A feed that was set up is told; its runs are expected then.
+fn scheduled(
+    note: &Note,
+    operation: u64,
+    entity: ExportEntity,
+    change: ScheduleChange,
+) -> Option<Signal> {
+    let words = personal(entity)?;
+    let done = match change {
+        ScheduleChange::Made => "was set up",
+        ScheduleChange::SwitchedOn => "was switched on",
+        ScheduleChange::Redirected => "got another content or another place for its file",
+        ScheduleChange::Ran => "ran",
+    };
+    let (severity, confidence) = match (change, entity) {
+        (ScheduleChange::Ran, _) => (Severity::Informational, Confidence::High),
+        (_, ExportEntity::Other) => (Severity::Low, Confidence::Low),
+        _ => (Severity::High, Confidence::High),
+    };
+    let what = if change == ScheduleChange::Ran { "run" } else { "set-up" };
+    let key = super::key(note, format!("{what} of scheduled export {operation}"));
+    let lead = format!("Scheduled export {operation} of {words} {done}");
+    let mut signal = Signal::exact(RuleId::BulkExport, key, severity, lead);
+    signal.confidence = confidence;
+    signal.rows = 1;
+    signal.is_news = severity > Severity::Informational;
+    signal.phi = note.phi;
+    Some(signal)
 }
 
 /// Belongs to a finding that was told when the message came.

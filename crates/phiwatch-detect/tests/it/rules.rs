@@ -47,6 +47,27 @@ fn customer_export_is_one_finding() {
 }
 
 #[test]
+fn a_scheduled_export_is_told_when_it_is_set_up_and_not_when_it_runs() {
+    use phiwatch_magento::ScheduleChange::{Made, Ran, Redirected};
+    let feed = |entity, change| {
+        let fact_of = Fact::ExportScheduled { operation_id: 4, entity, change };
+        vec![fact("magento_scheduled_operations", Some(Op::Update), fact_of)]
+    };
+    let persons = |change| feed(ExportEntity::Customer, change);
+    let mut all = vec![tx(0, persons(Made))];
+    all.extend((1..30).map(|night| tx(night * 86_400, persons(Ran))));
+    all.push(tx(30 * 86_400, persons(Redirected)));
+    let want = [
+        "bulk-export/global/4/create",
+        "bulk-export/global/4/close",
+        "bulk-export/global/4/create",
+    ];
+    let alerts = check(&all, &want);
+    assert_eq!(alerts[0].message, "Scheduled export 4 of customers was set up.");
+    check(&[tx(0, feed(ExportEntity::Impersonal, Made)), tx(9, persons(Ran))], &[]);
+}
+
+#[test]
 fn product_export_and_its_notice_are_silent() {
     check(
         &[

@@ -135,6 +135,7 @@ pub(crate) enum Rule {
     Attribute,
     QueueMessage,
     QueueStatus,
+    ScheduledOperation,
     Inbox,
     ImportData,
     ImportHistory,

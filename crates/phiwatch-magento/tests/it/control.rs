@@ -2,7 +2,7 @@
 
 use phiwatch_magento::{
     AccountChange, CodeChange, ConfigVerdict, ExportEntity, Fact, ImportPhase, Observation,
-    Settings, Sign, Tenant,
+    ScheduleChange, Settings, Sign, Tenant,
 };
 
 use crate::world::{Cells, I, Null, T, World, facts, judged};
@@ -110,6 +110,38 @@ fn code_in_settings_and_content() {
     assert_eq!(facts(&out), [&Fact::Code(CodeChange::ScriptInContent)]);
     let page = [("content", T(script)), ("layout_update_xml", Null)];
     assert_eq!(world.update("cms_page", &page, &[("content", T(after))]), []);
+}
+
+#[test]
+fn scheduled_exports() {
+    let mut world = World::new();
+    let operation = |kind, entity, status, info, run| {
+        let names = ["id", "operation_type", "entity_type", "status", "file_info", "last_run_date"];
+        let values = [I(4), T(kind), T(entity), I(status), T(info), T(run)];
+        std::iter::zip(names, values).collect::<Vec<_>>()
+    };
+    let (table, here, there) =
+        ("magento_scheduled_operations", r#"{"server_type":"file"}"#, r#"{"host":"h"}"#);
+    let feed = |status, info, run| operation("export", "customer", status, info, run);
+    let said = |change| {
+        [Fact::ExportScheduled { operation_id: 4, entity: ExportEntity::Customer, change }]
+    };
+    let (day, next) = ("2026-11-01 00:00:00", "2026-11-02 00:00:00");
+    let check = |out: Vec<Observation>, change: Option<ScheduleChange>| {
+        let want: Vec<Fact> = change.into_iter().flat_map(said).collect();
+        assert_eq!(facts(&out), want.iter().collect::<Vec<_>>());
+    };
+    check(world.insert(table, &feed(1, here, day)), Some(ScheduleChange::Made));
+    check(world.insert(table, &feed(0, here, day)), None);
+    let mut change = |old: &[_], new: &[_], want| check(world.update(table, old, new), want);
+    change(&feed(0, here, day), &feed(1, here, day), Some(ScheduleChange::SwitchedOn));
+    change(&feed(1, here, day), &feed(1, there, day), Some(ScheduleChange::Redirected));
+    change(&feed(1, here, day), &feed(1, here, next), Some(ScheduleChange::Ran));
+    change(&feed(1, here, day), &feed(0, here, day), None);
+    let import = |status, run| operation("import", "customer", status, here, run);
+    change(&import(0, day), &import(1, day), None);
+    change(&import(1, day), &import(1, next), None);
+    check(world.delete(table, &feed(1, here, day)), None);
 }
 
 #[test]
