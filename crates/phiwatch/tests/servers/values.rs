@@ -12,10 +12,17 @@ const CANARY: u32 = 7;
 const POLICY: &str =
     "[policy]\ncanary_customers = [7]\nencrypted_columns = [\"customer_entity.taxvat\"]\n";
 
+/// One order of customer 22, as far as the rules read it.
+const ORDER: &str = "INSERT INTO sales_order (store_id,customer_id,customer_email,increment_id) \
+                     SELECT store_id,entity_id,email,'1' FROM customer_entity WHERE entity_id=22;\n\
+                     INSERT INTO sales_order_payment (parent_id,method) SELECT entity_id,'checkmo' FROM sales_order;\n\
+                     INSERT INTO sales_order_item (order_id,sku) SELECT entity_id,'RX-0001' FROM sales_order;";
+
 /// A shop of 300 persons in each of two websites.
 fn shop(server: Server) -> Shop {
     let shop = Shop::with_kafka(server, "values", "127.0.0.1:1");
     server.fill(shop.database(), (300, 300));
+    server.execute(&format!("SET SESSION sql_mode=''; USE {};\n{ORDER}", shop.database()));
     shop
 }
 
