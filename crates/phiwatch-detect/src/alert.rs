@@ -203,6 +203,13 @@ impl RuleId {
         Self::CoverageGap,
     ];
 
+    /// Whether a finding of it may be expected: nobody answers for what was not examined, and a
+    /// seeded person is there to be told.
+    #[must_use]
+    pub fn may_be_excepted(self) -> bool {
+        !matches!(self, Self::CoverageGap | Self::CanaryTouched)
+    }
+
     /// The id, as in `finding_info.analytic.uid`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -60,7 +60,8 @@ impl Engine {
             rules: Rules::default(),
             volumes: Volumes::default(),
         };
-        Self { settings, memory, current: None, stats: Stats::default() }
+        let stats = Stats::new(&settings);
+        Self { settings, memory, current: None, stats }
     }
 
     /// A transaction begins. An unfinished one before it is dropped.
@@ -188,7 +189,7 @@ impl Engine {
             keys: (memory.volumes.keys() + memory.rules.keys()) as u64,
             findings_open: memory.findings.len() as u64,
             prepared: memory.prepared.len() as u64,
-            ..Stats::default()
+            ..Stats::new(&settings)
         };
         Ok(Self { settings, memory, current: None, stats })
     }
@@ -227,6 +228,9 @@ impl Engine {
         let per_week = settings.false_alerts_per_week * (1.0 - access::SHARE);
         signals.extend(memory.volumes.judge(summary, now, per_week, &excuse, stats));
         stats.keys += memory.rules.keys() as u64;
+        if let Some(window) = excuse.maintenance {
+            *stats.maintained.entry(window).or_default() += 1;
+        }
         if excuse.is_patch {
             patched(&mut signals);
         }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     alert::{Activity, Alert, Analysis, Confidence, Evidence, RuleId, Severity},
     persons::{Kinds, Persons},
-    settings::Settings,
+    settings::{Candidate, Exception, Settings},
     state::{CheckpointError, Reader, State, state_struct},
     stats::Stats,
     summary::{Scope, Summary},
@@ -395,6 +395,29 @@ impl Finding {
         if self.persons_min > count { (self.persons_min, false) } else { (count, exact) }
     }
 
+    /// The exception that the finding fits. One that was told above severity 1 stays so: the first
+    /// and the last transactions are kept, and what was wrong may be out of sight.
+    fn exception<'a>(
+        &self,
+        (rule, key): &(RuleId, Key),
+        settings: &'a Settings,
+    ) -> Option<&'a Exception> {
+        let lowest = Severity::Informational;
+        let was_raised = self.told.as_ref().is_some_and(|told| told.severity > lowest);
+        if self.severity == lowest || was_raised || settings.exceptions.is_empty() {
+            return None;
+        }
+        let candidate = Candidate {
+            rule: *rule,
+            tenant: tenant_uid(key.tenant),
+            database: key.database.as_deref(),
+            persons: self.persons().0,
+            last_seen: self.last_seen,
+        };
+        let evidence = || self.first.iter().chain(&self.last);
+        settings.exceptions.iter().find(|one| one.fits(&candidate, evidence()))
+    }
+
     /// Tells now what must be told now, or notes when.
     ///
     /// News is told at once, the first [`NEWS_MAX`] states and one more each [`UPDATE_SECS`]; a
@@ -409,7 +432,11 @@ impl Finding {
         let Some(told) = &self.told else {
             return self.tell(id, Activity::Create, now, desk);
         };
-        if self.severity > told.severity {
+        let severity = match self.exception(id, desk.settings) {
+            Some(_) => Severity::Informational,
+            None => self.severity,
+        };
+        if severity > told.severity {
             return self.tell(id, Activity::Update, now, desk);
         }
         let doubled = |value: u64, before: u64| value >= before.saturating_mul(2).max(before + 1);
@@ -421,6 +448,7 @@ impl Finding {
             if due <= now || is_other || (is_news && i64::from(self.revision) < room) {
                 self.tell(id, Activity::Update, now, desk);
             } else {
+                desk.stats.put_off(id.0);
                 self.due = Some(due);
             }
         }
@@ -428,13 +456,11 @@ impl Finding {
 
     fn tell(&mut self, id: &(RuleId, Key), what: Activity, time: EventTime, desk: &mut Desk<'_>) {
         self.due = None;
-        self.told = Some(Told {
-            time,
-            persons: self.persons().0,
-            rows: self.rows,
-            severity: self.severity,
-        });
+        let exception = self.exception(id, desk.settings);
+        let severity = if exception.is_some() { Severity::Informational } else { self.severity };
+        self.told = Some(Told { time, persons: self.persons().0, rows: self.rows, severity });
         let (rule, key) = id;
+        // By its own severity: an exception lowers a finding, and hides none.
         let is_off = desk.settings.rules_off.contains(rule);
         if is_off || self.severity < desk.settings.severity_min {
             desk.stats.withheld += 1;
@@ -446,7 +472,15 @@ impl Finding {
             other => other,
         };
         desk.stats.told(*rule, activity);
-        desk.out.push(self.alert(*rule, key, activity, time));
+        let mut alert = self.alert(*rule, key, activity, time);
+        if let Some(Exception { name, owner, until, .. }) = exception {
+            alert.severity = severity;
+            alert.benign = Some(format!("expected: exception {name} of {owner} until {until}"));
+            if activity == Activity::Create {
+                *desk.stats.excepted.entry(name.clone()).or_default() += 1;
+            }
+        }
+        desk.out.push(alert);
         self.revision += 1;
     }
 

@@ -31,6 +31,6 @@ pub use alert::{
 pub use engine::Engine;
 pub use info::RuleInfo;
 pub use notice::source_notice;
-pub use settings::{MaintenanceWindow, Settings};
+pub use settings::{Exception, MaintenanceWindow, Settings};
 pub use state::CheckpointError;
 pub use stats::Stats;

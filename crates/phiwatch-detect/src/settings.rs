@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use phiwatch_binlog::EventTime;
 
-use crate::alert::{RuleId, Severity};
+use crate::alert::{Evidence, RuleId, Severity};
 
 /// Settings of the engine.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,8 @@ pub struct Settings {
     pub rules_off: BTreeSet<RuleId>,
     /// Announced maintenance.
     pub maintenance: Vec<MaintenanceWindow>,
+    /// Findings that are expected; the first that fits counts.
+    pub exceptions: Vec<Exception>,
     /// The shop's cron clock minus UTC, seconds.
     pub time_zone_offset_secs: i32,
     /// How long the action log must be kept, days.
@@ -44,6 +46,7 @@ impl Default for Settings {
             severity_min: Severity::Low,
             rules_off: BTreeSet::new(),
             maintenance: Vec::new(),
+            exceptions: Vec::new(),
             time_zone_offset_secs: 0,
             action_log_retention_days: 60,
             resets: 0,
@@ -88,6 +91,63 @@ impl MaintenanceWindow {
         } else {
             None
         }
+    }
+}
+
+/// A finding that somebody answers for: while it fits, it is told with severity 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    /// Its name, told in the alert.
+    pub name: String,
+    /// Who answers for it, told in the alert.
+    pub owner: String,
+    /// Rows that are committed from here on are not expected any more.
+    pub expires: EventTime,
+    /// The same in words, told in the alert.
+    pub until: String,
+    /// Rules whose findings are expected.
+    pub rules: BTreeSet<RuleId>,
+    /// `website-2`, `global`; empty = any.
+    pub tenants: Vec<String>,
+    /// Schemas; empty = any.
+    pub databases: Vec<String>,
+    /// Tables (without prefix) that the finding may have rows of; empty = any.
+    pub tables: Vec<String>,
+    /// Distinct persons that it may be about.
+    pub persons_max: Option<u64>,
+}
+
+/// What of a finding an exception is compared with.
+pub(crate) struct Candidate<'a> {
+    pub(crate) rule: RuleId,
+    pub(crate) tenant: String,
+    pub(crate) database: Option<&'a str>,
+    pub(crate) persons: u64,
+    pub(crate) last_seen: EventTime,
+}
+
+impl Exception {
+    pub(crate) fn fits<'a>(
+        &self,
+        found: &Candidate<'_>,
+        mut evidence: impl Iterator<Item = &'a Evidence>,
+    ) -> bool {
+        let is_in = |list: &[String], one: &str| list.is_empty() || list.iter().any(|x| x == one);
+        self.rules.contains(&found.rule)
+            && found.rule.may_be_excepted()
+            && found.last_seen < self.expires
+            && is_in(&self.tenants, &found.tenant)
+            && is_in(&self.databases, found.database.unwrap_or_default())
+            && self.persons_max.is_none_or(|most| found.persons <= most)
+            && (self.tables.is_empty() || evidence.all(|one| self.covers(one)))
+    }
+
+    /// Every table of the transaction is named. One without rows, as a statement is, does not tell
+    /// which tables it changed.
+    fn covers(&self, evidence: &Evidence) -> bool {
+        let mut tables = evidence.tables.keys().chain(evidence.inferred.keys()).peekable();
+        tables.peek().is_some()
+            && tables.all(|table| self.tables.iter().any(|name| **name == **table))
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::alert::{Activity, RuleId};
+use crate::{
+    alert::{Activity, RuleId},
+    settings::Settings,
+};
 
 /// Counters since the engine was made.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +24,12 @@ pub struct Stats {
     pub alerts: BTreeMap<(RuleId, Activity), u64>,
     /// States of findings not given out, because the rule is off or the severity too low.
     pub withheld: u64,
+    /// Acts of an open finding that were not told at once, because it had been told just before.
+    pub put_off: BTreeMap<RuleId, u64>,
+    /// Findings told as expected, per exception.
+    pub excepted: BTreeMap<String, u64>,
+    /// Transactions that a maintenance window explained, per window.
+    pub maintained: BTreeMap<String, u64>,
     /// Findings open.
     pub findings_open: u64,
     /// Findings closed early, because too many were open.
@@ -44,8 +53,19 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// What the settings name is counted from the start, also what never fits.
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let exceptions = settings.exceptions.iter().map(|one| (one.name.clone(), 0));
+        let windows = settings.maintenance.iter().map(|one| (one.name.clone(), 0));
+        Self { excepted: exceptions.collect(), maintained: windows.collect(), ..Self::default() }
+    }
+
     pub(crate) fn signal(&mut self, rule: RuleId) {
         *self.signals.entry(rule).or_default() += 1;
+    }
+
+    pub(crate) fn put_off(&mut self, rule: RuleId) {
+        *self.put_off.entry(rule).or_default() += 1;
     }
 
     pub(crate) fn told(&mut self, rule: RuleId, activity: Activity) {

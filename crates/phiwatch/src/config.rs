@@ -4,6 +4,8 @@
 //! the environment and live in `SecretString`; nothing here is `Serialize`.
 
 // By its path: the fuzz target takes this file in from another place.
+#[path = "config/exceptions.rs"]
+mod exceptions;
 #[path = "config/policy.rs"]
 mod policy;
 
@@ -252,6 +254,8 @@ pub(crate) struct AlertsFile {
     pub rules_off: Vec<String>,
     /// Announced maintenance.
     pub maintenance: Vec<MaintenanceFile>,
+    /// Findings that somebody answers for, until a date.
+    pub exception: Vec<exceptions::ExceptionFile>,
 }
 
 impl Default for AlertsFile {
@@ -261,6 +265,7 @@ impl Default for AlertsFile {
             severity_min: 2,
             rules_off: Vec::new(),
             maintenance: Vec::new(),
+            exception: Vec::new(),
         }
     }
 }
@@ -386,6 +391,7 @@ pub(crate) struct Config {
     pub severity_min: Severity,
     pub rules_off: BTreeSet<RuleId>,
     pub maintenance: Vec<Maintenance>,
+    pub exceptions: Vec<phiwatch_detect::Exception>,
     pub stores: BTreeMap<u32, u32>,
     pub policy: phiwatch_magento::Policy,
     /// The shop's cron clock minus UTC, seconds. Fixed at the zone's standard time: the engine's
@@ -489,13 +495,14 @@ impl TryFrom<File> for Config {
         })?;
         Ok(Self {
             severity_min: severity(file.alerts.severity_min)?,
-            rules_off: rules(&file.alerts.rules_off)?,
+            rules_off: rules("alerts.rules_off", &file.alerts.rules_off)?,
             maintenance: file
                 .alerts
                 .maintenance
                 .iter()
                 .map(maintenance)
                 .collect::<Result<_, _>>()?,
+            exceptions: exceptions::exceptions(&file.alerts.exception)?,
             stores: stores(&file.magento.stores)?,
             policy: policy::policy(&file.policy, &file.magento.table_prefix)?,
             time_zone_offset_secs: standard_offset(&time_zone),
@@ -527,13 +534,13 @@ fn severity(number: u8) -> Result<Severity, ConfigError> {
     })
 }
 
-fn rules(names: &[String]) -> Result<BTreeSet<RuleId>, ConfigError> {
+fn rules(key: &'static str, names: &[String]) -> Result<BTreeSet<RuleId>, ConfigError> {
     names
         .iter()
         .map(|name| {
             RuleId::ALL.into_iter().find(|rule| rule.as_str() == name).ok_or_else(|| {
                 let known: Vec<&str> = RuleId::ALL.iter().map(|rule| rule.as_str()).collect();
-                value("alerts.rules_off", name, format!("one of {}", known.join(", ")))
+                value(key, name, format!("one of {}", known.join(", ")))
             })
         })
         .collect()

@@ -7,6 +7,7 @@ use prometheus::{
     core::{AtomicU64, Collector, GenericCounter},
 };
 
+use phiwatch_detect::Stats;
 use phiwatch_source::{LiveStatus, PurgeMargin};
 
 use crate::pipeline::Pipeline;
@@ -16,6 +17,7 @@ use crate::pipeline::Pipeline;
 pub(crate) struct Metrics {
     registry: Registry,
     pipeline: PipelineMetrics,
+    quiet: QuietMetrics,
     source: SourceMetrics,
     store: StoreMetrics,
     sinks: SinkMetrics,
@@ -40,6 +42,15 @@ struct PipelineMetrics {
     lag: Gauge,
     /// Commit time of the last transaction while more is to come, µs since 1970; else 0.
     behind_us: AtomicI64,
+}
+
+/// What was found and is told lower, later or not.
+#[derive(Debug)]
+struct QuietMetrics {
+    withheld: IntCounter,
+    put_off: IntCounterVec,
+    excepted: IntCounterVec,
+    maintained: IntCounterVec,
 }
 
 #[derive(Debug)]
@@ -156,6 +167,48 @@ impl PipelineMetrics {
     }
 }
 
+impl QuietMetrics {
+    fn new(make: &Registrar<'_>) -> Made<Self> {
+        Ok(Self {
+            withheld: make.counter(
+                "phiwatch_findings_withheld_total",
+                "States of findings not told, because the rule is off or the severity is below \
+                 severity_min.",
+            )?,
+            put_off: make.counters(
+                "phiwatch_updates_suppressed_total",
+                "Acts of an open finding that were not told at once, because it had been told less \
+                 than ten minutes before; the next update tells them.",
+                &["rule"],
+            )?,
+            excepted: make.counters(
+                "phiwatch_findings_excepted_total",
+                "Findings told with severity 1, because an exception of the configuration expects \
+                 them.",
+                &["exception"],
+            )?,
+            maintained: make.counters(
+                "phiwatch_maintenance_transactions_total",
+                "Transactions that a maintenance window of the configuration explained.",
+                &["window"],
+            )?,
+        })
+    }
+
+    fn observe(&self, stats: &Stats) {
+        raise(&self.withheld, stats.withheld);
+        for (rule, count) in &stats.put_off {
+            raise(&self.put_off.with_label_values(&[rule.as_str()]), *count);
+        }
+        for (name, count) in &stats.excepted {
+            raise(&self.excepted.with_label_values(&[name]), *count);
+        }
+        for (name, count) in &stats.maintained {
+            raise(&self.maintained.with_label_values(&[name]), *count);
+        }
+    }
+}
+
 impl SourceMetrics {
     fn new(make: &Registrar<'_>) -> Made<Self> {
         Ok(Self {
@@ -250,6 +303,7 @@ impl Metrics {
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
             pipeline: PipelineMetrics::new(&make)?,
+            quiet: QuietMetrics::new(&make)?,
             source: SourceMetrics::new(&make)?,
             store: StoreMetrics::new(&make)?,
             sinks: SinkMetrics::new(&make)?,
@@ -279,6 +333,7 @@ impl Metrics {
         let stats = pipeline.engine().stats();
         raise(&self.pipeline.late, stats.late);
         self.pipeline.findings_open.set(i64::try_from(stats.findings_open).unwrap_or(i64::MAX));
+        self.quiet.observe(stats);
         for (cause, count) in &totals.gaps {
             raise(&self.pipeline.gaps.with_label_values(&[*cause]), *count);
         }

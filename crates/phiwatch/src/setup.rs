@@ -120,6 +120,7 @@ fn engine_settings(config: &Config, resets: u32) -> phiwatch_detect::Settings {
         severity_min: config.severity_min,
         rules_off: config.rules_off.clone(),
         maintenance: config.maintenance.iter().map(maintenance).collect(),
+        exceptions: config.exceptions.clone(),
         time_zone_offset_secs: config.time_zone_offset_secs,
         action_log_retention_days: config.file.policy.action_log_retention_days,
         resets,

@@ -44,6 +44,8 @@ pub(crate) struct Excuse {
     pub(crate) reason: Option<String>,
     /// New tables, columns and copies are expected, because ...
     pub(crate) upgrade: Option<String>,
+    /// The maintenance window that explains it.
+    pub(crate) maintenance: Option<String>,
     /// The transaction applies a data patch of an upgrade, which may change many persons.
     pub(crate) is_patch: bool,
     /// The transaction belongs to an import, expected or not.
@@ -126,6 +128,7 @@ impl Jobs {
             if self.is_within(window, summary, now, settings.time_zone_offset_secs) {
                 excuse.reason = Some(format!("maintenance window {}", window.name));
                 excuse.upgrade = excuse.reason.clone();
+                excuse.maintenance = Some(window.name.clone());
             }
         }
         excuse

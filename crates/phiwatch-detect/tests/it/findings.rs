@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use phiwatch_binlog::{BinlogPosition, End, Gap, Malformed, Op, Xid};
-use phiwatch_detect::{Activity, MaintenanceWindow, RuleId, Settings, Severity};
+use phiwatch_detect::{Activity, Exception, MaintenanceWindow, RuleId, Settings, Severity};
 use phiwatch_magento::{CopyForm, Fact, Observation, PhiClasses};
 
 use crate::shop::{Run, Tx, at, check, fact, row, short, site, tx};
@@ -205,6 +205,96 @@ fn maintenance_windows_lower_what_fits_them() {
     run.feed(&tx(3_800, update(0..900)));
     assert_eq!(run.alerts[1].severity, Severity::Critical);
     assert_eq!(run.alerts[1].benign, None);
+}
+
+fn merge() -> Exception {
+    Exception {
+        name: "merge".into(),
+        owner: "shop team".into(),
+        expires: at(90 * 86_400),
+        until: "2027-03-01".into(),
+        rules: [RuleId::BulkChange].into(),
+        tenants: vec!["website-1".into()],
+        databases: Vec::new(),
+        tables: vec!["customer_entity".into()],
+        persons_max: Some(1_000),
+    }
+}
+
+fn excepted(exception: Exception) -> Run {
+    Run::with(Settings { exceptions: vec![exception], ..Settings::default() })
+}
+
+#[test]
+fn an_exception_lowers_what_fits_it_and_hides_nothing() {
+    let mut run = excepted(merge());
+    run.feed(&tx(0, update(0..900))).feed(&quiet(9_000));
+    // Also below `severity_min`, which is 2.
+    assert_eq!(
+        short(&run.alerts),
+        ["bulk-change/website-1/1/create", "bulk-change/website-1/1/close"]
+    );
+    let said = "expected: exception merge of shop team until 2027-03-01";
+    assert!(run.alerts.iter().all(|alert| alert.benign.as_deref() == Some(said)));
+    assert_eq!(run.engine.stats().excepted["merge"], 1);
+    // Its id is that of the same finding without the exception.
+    let mut plain = Run::new();
+    plain.feed(&tx(0, update(0..900)));
+    assert_eq!(plain.alerts[0].uid, run.alerts[0].uid);
+    assert!(plain.alerts[0].severity > Severity::Medium);
+}
+
+#[test]
+fn a_finding_that_outgrows_its_exception_is_raised_at_once_and_stays_so() {
+    let mut run = excepted(merge());
+    run.feed(&tx(0, update(0..900))).feed(&tx(10, update(900..1_100))).feed(&quiet(9_000));
+    let severity: Vec<_> = run.alerts.iter().map(|alert| alert.severity as u8).collect();
+    assert_eq!(severity[0], 1);
+    assert!(severity.len() == 3 && severity[1] > 3 && severity[2] == severity[1], "{severity:?}");
+    assert_eq!((run.alerts[1].time, &run.alerts[1].benign), (at(10), &None));
+    // Another table, which leaves the evidence that is kept, is not forgotten.
+    let mut run = excepted(merge());
+    run.feed(&tx(0, update(0..300)));
+    let other = (300..400).map(|n| row("customer_address_entity", Op::Update, site(1), n));
+    run.feed(&tx(10, other.collect()));
+    for n in 0..10 {
+        run.feed(&tx(20 + n, update(0..300)));
+    }
+    run.feed(&quiet(9_000));
+    assert_eq!(run.alerts[0].severity as u8, 1);
+    assert!(run.alerts[1..].iter().all(|alert| alert.severity as u8 > 1));
+}
+
+#[test]
+fn an_exception_ends_and_is_for_its_own_rules_and_tenants() {
+    for other in [
+        Exception { rules: [RuleId::BulkCopy].into(), ..merge() },
+        Exception { tenants: vec!["website-2".into()], ..merge() },
+        Exception { databases: vec!["elsewhere".into()], ..merge() },
+        Exception { tables: vec!["sales_order".into()], ..merge() },
+        Exception { persons_max: Some(899), ..merge() },
+        Exception { expires: at(0), ..merge() },
+    ] {
+        let mut run = excepted(other.clone());
+        run.feed(&tx(0, update(0..900)));
+        assert!(run.alerts[0].severity as u8 > 1, "{other:?}");
+        assert_eq!(run.engine.stats().excepted["merge"], 0);
+    }
+    // A finding that was expected is closed as such, also after the end.
+    let mut run = excepted(Exception { expires: at(1), ..merge() });
+    run.feed(&tx(0, update(0..900))).feed(&quiet(9_000));
+    assert_eq!(run.alerts.iter().map(|a| a.severity as u8).collect::<Vec<_>>(), [1, 1]);
+    // Nobody answers for what was not read.
+    let mut run = excepted(Exception {
+        rules: RuleId::ALL.into(),
+        tables: Vec::new(),
+        tenants: Vec::new(),
+        ..merge()
+    });
+    let at = BinlogPosition { file: Arc::from("binlog.000001"), offset: 4 };
+    let gap = Gap { at, bytes: 9, gtid: None, table: None, cause: Malformed::NoEvent };
+    run.engine.gap(&gap, &mut run.alerts);
+    assert_eq!(run.alerts[0].severity, Severity::Medium);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{cli::Command, config::ConfigError};
+use crate::{cli::Command, config::ConfigError, pipeline::Pipeline};
 
 /// Finished, but something was not examined.
 pub(crate) const GAP: u8 = 3;
@@ -61,6 +61,17 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// A line on stderr; that stderr is gone is no reason to stop.
 pub(crate) fn say(line: &str) {
     let _gone = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// What was expected, of the findings and transactions of this run.
+pub(crate) fn say_expected(pipeline: &Pipeline) {
+    let stats = pipeline.engine().stats();
+    for (name, count) in &stats.excepted {
+        say(&format!("exception {name}: {count} findings expected"));
+    }
+    for (name, count) in &stats.maintained {
+        say(&format!("maintenance window {name}: {count} transactions expected"));
+    }
 }
 
 /// Whether stderr is a terminal that wants colours and bars.

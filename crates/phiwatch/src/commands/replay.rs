@@ -153,6 +153,7 @@ impl Replay {
             let skipped = totals.transactions_skipped;
             say(&format!("passed over {skipped} transactions that were examined before"));
         }
+        super::say_expected(&self.pipeline);
         for (cause, count) in &totals.gaps {
             say(&format!("gap: {cause}: {count}"));
         }

@@ -54,6 +54,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let config = Config::load(args.config.as_deref(), overrides)?;
     // What is wrong on the command line is said before anything is made or opened.
     live::login(&config)?;
+    for words in config.ended_exceptions(jiff::Timestamp::now()) {
+        tracing::warn!("{words}");
+    }
     let dir = &config.file.state.dir;
     let _lock = store::lock_directory(dir)?;
     let store = Store::open(dir)?;
@@ -348,6 +351,7 @@ impl Follow {
             "examined {} transactions, {} row changes of watched tables, {} gaps",
             totals.transactions, totals.rows, self.gaps
         ));
+        super::say_expected(&self.pipeline);
         Ok(())
     }
 }

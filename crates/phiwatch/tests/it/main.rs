@@ -5,6 +5,7 @@ mod backtest;
 mod cli;
 mod coverage;
 mod damage;
+mod decisions;
 mod demo;
 mod drift;
 mod field;
