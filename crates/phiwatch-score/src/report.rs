@@ -176,10 +176,27 @@ pub(crate) fn print(outcomes: &[Outcome], setting: Setting, verbose: bool) {
         let missed: Vec<&str> = missed.map(|(kind, _)| kind.name).collect();
         println!("{website} size {}: missed {missed:?}", outcome.size);
     }
+    if verbose && setting.attacks {
+        print_by_size(outcomes);
+    }
     let reports: usize = outcomes.iter().map(|outcome| outcome.false_reports).sum();
     println!("{reports} reports of changes per order without an attack");
     let transactions: u64 = outcomes.iter().map(|outcome| outcome.transactions).sum();
     println!("{transactions} transactions");
+}
+
+/// Recall and delay of each attack on the tenants of each size.
+fn print_by_size(outcomes: &[Outcome]) {
+    for of_size in outcomes.chunk_by(|a, b| a.size.total_cmp(&b.size).is_eq()) {
+        for (index, kind) in KINDS.iter().enumerate() {
+            let found = found(&delays(of_size, index), of_size.len());
+            println!(
+                "size {}: {:40} {found}",
+                of_size.first().map_or(0.0, |first| first.size),
+                kind.name
+            );
+        }
+    }
 }
 
 fn span(secs: i64) -> String {
