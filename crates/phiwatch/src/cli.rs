@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 /// Watches the binlog of a Magento database for patient data that leaves or crosses tenants.
 #[derive(Debug, Parser)]
@@ -37,6 +37,12 @@ pub(crate) enum Command {
     Coverage(CoverageArgs),
     /// Put a reset of the server on record as a gap, so that run goes on
     AcceptReset(AcceptResetArgs),
+    /// Put on record what a finding turned out to be, and print the exception for it
+    Verdict(VerdictArgs),
+    /// Hold alerts of a finding or a rule back from the sinks for a while
+    Snooze(SnoozeArgs),
+    /// Say what was decided: verdicts, snoozes, exceptions, maintenance, and the audit log
+    Decisions(DecisionsArgs),
     /// Check configuration, grants, server settings, retention, Kafka and disk
     Doctor(DoctorArgs),
     /// Print the JSON Schema of alerts, of the configuration or of coverage
@@ -193,6 +199,9 @@ pub(crate) struct AcceptResetArgs {
     /// Server that was reset
     #[arg(long, value_name = "URL")]
     pub source: Option<String>,
+    /// Who accepts it, for the audit log [default: the account's USER]
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
     /// Directory of the store; no phiwatch may be running with it
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
@@ -203,6 +212,101 @@ Looks at the server first: if it goes on where reading stopped, nothing is chang
 Alerts, coverage, baselines and their state stay. What the old log held after the last
 checkpoint is a gap on record, which `phiwatch coverage` tells. The next `phiwatch run` reads
 the oldest binlog that the server has.";
+
+/// Which store.
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgs {
+    /// Directory of the store; it may be in use by a running phiwatch
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Configuration file (TOML) that names it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Who decides, and why.
+#[derive(Debug, Args)]
+pub(crate) struct ByArgs {
+    /// Who decides
+    #[arg(long, value_name = "NAME")]
+    pub by: String,
+    /// Why; kept as given, for ever: no patient data belongs in it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = VERDICT_HELP)]
+pub(crate) struct VerdictArgs {
+    /// The finding: finding_info.uid of its alerts
+    pub uid: String,
+    /// What it turned out to be
+    pub verdict: VerdictWord,
+    #[command(flatten)]
+    pub by: ByArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+/// See [`VerdictArgs::verdict`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum VerdictWord {
+    /// What the alert says happened, and was not wanted
+    True,
+    /// It happened, and was harmless
+    Benign,
+    /// It is a job that comes again
+    Expected,
+}
+
+impl VerdictWord {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::Benign => "benign",
+            Self::Expected => "expected",
+        }
+    }
+}
+
+const VERDICT_HELP: &str = "\
+A verdict is a row of the append-only audit log and changes no detection. For benign and expected
+the [[alerts.exception]] that would have made the finding severity 1 is printed on stdout, ready
+for a review and the configuration file.
+Exit codes: 0 on record, 1 no such finding or store, 2 usage.";
+
+#[derive(Debug, Args)]
+#[command(after_help = SNOOZE_HELP, group = ArgGroup::new("what").required(true))]
+pub(crate) struct SnoozeArgs {
+    /// The finding: finding_info.uid of its alerts
+    #[arg(group = "what")]
+    pub uid: Option<String>,
+    /// All findings of a rule
+    #[arg(long, value_name = "RULE", group = "what")]
+    pub rule: Option<String>,
+    /// How long: 30m, 4h, 2d; 30 days at most
+    #[arg(long = "for", value_name = "TIME")]
+    pub length: String,
+    #[command(flatten)]
+    pub by: ByArgs,
+    #[command(flatten)]
+    pub store: StoreArgs,
+}
+
+const SNOOZE_HELP: &str = "\
+Findings are made, stored and shown as ever; only the sinks wait. An alert of a higher severity than
+the finding has now (for a rule: than its worst open finding, else 3) is delivered nevertheless. At
+the end the newest state held back of each finding is delivered. Replays know no snooze.
+Exit codes: 0 on record, 1 no such finding or store, 2 usage.";
+
+#[derive(Debug, Args)]
+pub(crate) struct DecisionsArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {

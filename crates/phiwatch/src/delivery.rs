@@ -3,7 +3,9 @@
 //! # Invariants
 //! - Only what a sink reports as durable is marked delivered.
 //! - Before something is sent the store knows that it may be under way, so that after a crash the
-//!   sink is asked for it instead of getting it twice.
+//!   sink is asked for it instead of getting it twice. (Not so for what a snooze held back: after a
+//!   crash at its end it may come twice, with the same id.)
+//! - What is snoozed leaves the queue, and its newest state is sent at the snooze's end.
 
 use std::{
     path::PathBuf,
@@ -131,7 +133,13 @@ impl Delivery {
 
     /// Sends one batch. `Ok(n)`: n alerts were settled; `Err`: wait and try again.
     async fn step(&self, store: &mut Store, name: &str) -> Result<usize, Wait> {
-        let batch = store.undelivered(name, BATCH_MAX)?;
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let held = store.hold(name, now_ms)?;
+        self.metrics.snoozed(name, held as u64);
+        let mut batch = store.undelivered(name, BATCH_MAX)?;
+        if batch.is_empty() {
+            batch = store.released(name, now_ms, BATCH_MAX)?;
+        }
         let Some(last) = batch.last() else { return Ok(0) };
         store.mark_in_flight(name, last.seq)?;
         let results = self.sink.deliver(&batch).await;
@@ -154,11 +162,13 @@ impl Delivery {
                     tracing::error!(sink = name, error = %error, uid = alert.uid, "alert put aside");
                     self.metrics.dead_letters(name);
                     store.dead_letter(name, alert.seq, &error.to_string())?;
+                    store.mark_released(name, &[alert.seq])?;
                 }
                 Err(error) => failure = Some(error),
             }
         }
         store.mark_delivered(name, &done)?;
+        store.mark_released(name, &done)?;
         self.metrics.delivered(name, done.len() as u64);
         let Some(error) = failure else {
             self.metrics.set_sink_up(name, true);

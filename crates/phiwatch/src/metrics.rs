@@ -73,6 +73,7 @@ struct StoreMetrics {
 struct SinkMetrics {
     delivered: IntCounterVec,
     dead: IntCounterVec,
+    snoozed: IntCounterVec,
     waiting: IntGaugeVec,
     oldest: GaugeVec,
     up: IntGaugeVec,
@@ -270,6 +271,12 @@ impl SinkMetrics {
                 "Alerts that a sink can never take; they stay in the store.",
                 &["sink"],
             )?,
+            snoozed: make.counters(
+                "phiwatch_alerts_snoozed_total",
+                "Alerts that a snooze held back from a sink; the newest state of each finding is \
+                 delivered at its end.",
+                &["sink"],
+            )?,
             waiting: make.gauges(
                 "phiwatch_outbox_alerts",
                 "Alerts that wait for a sink.",
@@ -383,6 +390,10 @@ impl Metrics {
 
     pub(crate) fn delivered(&self, sink: &str, count: u64) {
         self.sinks.delivered.with_label_values(&[sink]).inc_by(count);
+    }
+
+    pub(crate) fn snoozed(&self, sink: &str, count: u64) {
+        self.sinks.snoozed.with_label_values(&[sink]).inc_by(count);
     }
 
     pub(crate) fn dead_letters(&self, sink: &str) {

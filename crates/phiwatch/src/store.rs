@@ -4,10 +4,12 @@
 //! - A checkpoint and the alerts up to it are written in one transaction, so a checkpoint never
 //!   passes an alert that the store does not hold.
 //! - `(uid, revision)` is unique: an alert that a replay produces again is not added.
-//! - Gaps and closed intervals of the ledger are append-only: triggers refuse anything else.
+//! - Gaps, closed intervals of the ledger, the audit log and snoozes are append-only: triggers refuse
+//!   anything else.
 //! - An older store is brought up in one transaction, a newer one is refused.
 
 pub(crate) mod coverage;
+pub(crate) mod decisions;
 
 use std::{
     fs::{self, File},
@@ -17,12 +19,16 @@ use std::{
 };
 
 use phiwatch_sink::Outgoing;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use crate::ledger::Written;
 
 /// From each version of the tables to the next; each sets the version that it makes.
-const STEPS: [&str; 2] = [include_str!("store.sql"), include_str!("store/version-2.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("store.sql"),
+    include_str!("store/version-2.sql"),
+    include_str!("store/version-3.sql"),
+];
 const SCHEMA_VERSION: i64 = STEPS.len().cast_signed() as i64;
 
 /// The store cannot be used, or a write failed.
@@ -275,18 +281,7 @@ impl Store {
              ORDER BY seq LIMIT ?2",
         )?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = statement.query_map(params![sink, limit], |row| {
-            Ok(Outgoing {
-                seq: row.get(0)?,
-                uid: row.get(1)?,
-                revision: row.get(2)?,
-                activity: row.get(3)?,
-                tenant: row.get(4)?,
-                rule: row.get(5)?,
-                time_ms: row.get(6)?,
-                value: row.get(7)?,
-            })
-        })?;
+        let rows = statement.query_map(params![sink, limit], outgoing)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -394,6 +389,19 @@ impl Store {
             .optional()?;
         Ok(value)
     }
+}
+
+fn outgoing(row: &Row<'_>) -> Result<Outgoing, rusqlite::Error> {
+    Ok(Outgoing {
+        seq: row.get(0)?,
+        uid: row.get(1)?,
+        revision: row.get(2)?,
+        activity: row.get(3)?,
+        tenant: row.get(4)?,
+        rule: row.get(5)?,
+        time_ms: row.get(6)?,
+        value: row.get(7)?,
+    })
 }
 
 fn version(db: &Connection) -> Result<i64, rusqlite::Error> {

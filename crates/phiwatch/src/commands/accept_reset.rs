@@ -10,11 +10,12 @@ use crate::{
     cli::AcceptResetArgs,
     config::{Config, Overrides},
     live, notices, output,
-    store::{self, Store},
+    store::{self, Store, decisions::Audit},
 };
 
 pub(super) fn run(args: AcceptResetArgs) -> anyhow::Result<ExitCode> {
     let overrides = Overrides { source: args.source, state: args.state, ..Overrides::default() };
+    let by = args.by.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "not given".into());
     let config = Config::load(args.config.as_deref(), overrides)?;
     live::login(&config)?;
     let dir = &config.file.state.dir;
@@ -40,6 +41,13 @@ pub(super) fn run(args: AcceptResetArgs) -> anyhow::Result<ExitCode> {
     let produced = notices::of_accepted(checkpoint, &address, &what);
     store.commit(&output::batch(&produced, &WireContext::default()))?;
     for gap in &produced.gaps {
+        store.audit(&Audit {
+            time_ms: jiff::Timestamp::now().as_millisecond(),
+            who: by.clone(),
+            action: "accept-reset".into(),
+            detail: format!("{} ({})", gap.gtid, gap.detail),
+            ..Audit::default()
+        })?;
         say(&format!("on record as not examined: {} ({})", gap.gtid, gap.detail));
     }
     say("`phiwatch run` goes on with the oldest binlog that the server has now");

@@ -3,6 +3,8 @@
 mod accept_reset;
 mod backtest;
 mod coverage;
+mod decide;
+mod decisions;
 mod decode;
 mod demo;
 mod doctor;
@@ -34,6 +36,9 @@ pub(crate) fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Decode(args) => decode::run(args),
         Command::Coverage(args) => coverage::run(&args),
         Command::AcceptReset(args) => accept_reset::run(args),
+        Command::Verdict(args) => decide::verdict(&args),
+        Command::Snooze(args) => decide::snooze(&args),
+        Command::Decisions(args) => decisions::run(&args),
         Command::Doctor(args) => doctor::run(args),
         Command::Schema(args) => schema::run(&args),
     }

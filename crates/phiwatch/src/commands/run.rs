@@ -20,7 +20,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::{GAP, say};
+use super::{GAP, decisions, say};
 use crate::{
     cli::RunArgs,
     config::{Config, Overrides},
@@ -60,6 +60,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let dir = &config.file.state.dir;
     let _lock = store::lock_directory(dir)?;
     let store = Store::open(dir)?;
+    store.audit(&decisions::loaded(args.config.as_deref())?)?;
     let checkpoint = store.checkpoint()?;
     let pipeline = setup::pipeline(&config, &setup::token_key(&config, dir)?, checkpoint.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -8,8 +8,20 @@ use crate::program;
 
 #[test]
 fn help_is_as_documented() {
-    let commands =
-        ["", "run", "demo", "replay", "decode", "coverage", "accept-reset", "doctor", "schema"];
+    let commands = [
+        "",
+        "run",
+        "demo",
+        "replay",
+        "decode",
+        "coverage",
+        "accept-reset",
+        "verdict",
+        "snooze",
+        "decisions",
+        "doctor",
+        "schema",
+    ];
     for command in commands {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|a| !a.is_empty()).collect();
         let done = program().run(&args).expect(0);

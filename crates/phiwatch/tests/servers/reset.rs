@@ -43,6 +43,14 @@ fn an_accepted_reset_goes_on(server: Server) {
     for _ in 0..2 {
         let _accepted = here.command("accept-reset").expect(0);
     }
+    let state = here.state();
+    let decided =
+        crate::program().run(&["decisions", "--json", "--state", state.to_str().unwrap()]);
+    let decided: Value = serde_json::from_str(decided.expect(0).text()).unwrap();
+    let rows = decided["audit"].as_array().unwrap();
+    let accepts: Vec<&Value> = rows.iter().filter(|row| row["action"] == "accept-reset").collect();
+    assert_eq!(accepts.len(), 1, "who accepted it is on record: {rows:?}");
+    assert_eq!(rows[0]["action"], "configuration", "as is each start");
     let accepted = coverage(&here.state(), 3);
     let gaps = accepted["gaps"].as_array().unwrap();
     assert_eq!(gaps.len(), 1, "{gaps:?}");
