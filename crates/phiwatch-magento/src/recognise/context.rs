@@ -126,6 +126,8 @@ impl Contexts {
             Identifier::Ndc => self.ends[Context::Drug as usize] = Some(end),
             Identifier::BirthDate => self.ends[Context::Birth as usize] = None,
             Identifier::RecordNumber => self.ends[Context::Record as usize] = None,
+            // Nine digits after it are an order's number rather than another person's.
+            Identifier::Ssn | Identifier::Itin => self.ends[Context::Social as usize] = None,
             _ => {}
         }
     }

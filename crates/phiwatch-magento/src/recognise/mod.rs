@@ -318,8 +318,10 @@ impl<F: FnMut(Identifier, Range<usize>)> Scan<'_, F> {
         if near(Context::Provider) && groups.provider(place) {
             return Some((Identifier::Npi, 1));
         }
-        if self.is_record() && groups.is_record(place) {
-            return Some((Identifier::RecordNumber, 1));
+        if self.is_record()
+            && let Some(count) = groups.record(place)
+        {
+            return Some((Identifier::RecordNumber, count));
         }
         groups.phone(place, near(Context::Phone)).map(|count| (Identifier::Phone, count))
     }

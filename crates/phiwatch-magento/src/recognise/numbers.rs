@@ -175,9 +175,15 @@ impl<'a> Groups<'a> {
             && checks::luhn(ISSUER.iter().chain(digits).copied())
     }
 
-    /// Whether the group may be a record's or member's number.
-    pub(super) fn is_record(&self, place: usize) -> bool {
-        (5..=20).contains(&self.groups[place].len)
+    /// A record's or member's number, in one group or joined by dashes: its groups.
+    pub(super) fn record(&self, place: usize) -> Option<usize> {
+        const GROUPS_MAX: usize = 4;
+        let groups = self.groups[..self.count].get(place..)?;
+        let joined =
+            groups.iter().skip(1).take(GROUPS_MAX - 1).take_while(|group| group.sign == b'-');
+        let count = 1 + joined.count();
+        let digits: usize = groups.iter().take(count).map(|group| group.len).sum();
+        (5..=20).contains(&digits).then_some(count)
     }
 
     /// A calendar date with a year of a living person: its groups.
