@@ -60,7 +60,8 @@ impl Delivery {
             }
             // Before the look: what is stored after it rings again.
             self.bell.mark_unchanged();
-            let outcome = self.step(&mut store, &name).await;
+            let now_ms = jiff::Timestamp::now().as_millisecond();
+            let outcome = self.step(&mut store, &name, now_ms).await;
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             match outcome {
                 Ok(0) if deadline.is_some() => return,
@@ -132,8 +133,7 @@ impl Delivery {
     }
 
     /// Sends one batch. `Ok(n)`: n alerts were settled; `Err`: wait and try again.
-    async fn step(&self, store: &mut Store, name: &str) -> Result<usize, Wait> {
-        let now_ms = jiff::Timestamp::now().as_millisecond();
+    async fn step(&self, store: &mut Store, name: &str, now_ms: i64) -> Result<usize, Wait> {
         let held = store.hold(name, now_ms)?;
         self.metrics.snoozed(name, held as u64);
         let mut batch = store.undelivered(name, BATCH_MAX)?;
@@ -187,5 +187,71 @@ impl From<StoreError> for Wait {
     fn from(error: StoreError) -> Self {
         tracing::error!(error = %error, "delivery cannot use the store, retrying");
         Self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use phiwatch_sink::JsonLinesSink;
+
+    use super::*;
+    use crate::store::{
+        Batch,
+        decisions::{Audit, Snooze},
+    };
+
+    fn add(store: &mut Store, uid: &str, revision: u32) {
+        let alert = Outgoing {
+            seq: 0,
+            uid: uid.into(),
+            revision,
+            activity: 1,
+            tenant: "website-1".into(),
+            rule: "bulk-change".into(),
+            time_ms: 1,
+            value: format!("{uid}{revision}").into_bytes(),
+        };
+        let batch = Batch { alerts: vec![alert], severities: vec![3], ..Batch::default() };
+        store.commit(&batch).unwrap();
+    }
+
+    /// What is snoozed reaches the sink at the end only, in its newest state, once, and is counted.
+    #[tokio::test]
+    async fn a_snooze_keeps_alerts_from_the_sink_until_its_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("alerts.jsonl");
+        let mut store = Store::open(dir.path()).unwrap();
+        let (_bell, bell) = watch::channel(0);
+        let (_stop, stop) = watch::channel(false);
+        let delivery = Delivery {
+            state_dir: dir.path().to_owned(),
+            sink: AnySink::JsonLines(JsonLinesSink::file(&file)),
+            bell,
+            stop,
+            metrics: Arc::new(Metrics::new().unwrap()),
+            grace: Duration::ZERO,
+        };
+        let snooze = Snooze {
+            from_ms: 100,
+            until_ms: 200,
+            who: "ann".into(),
+            reason: "known".into(),
+            uid: "a".into(),
+            rule: String::new(),
+            severity_max: 3,
+        };
+        store.snooze(&snooze, &Audit::default()).unwrap();
+        add(&mut store, "a", 0);
+        add(&mut store, "b", 0);
+        add(&mut store, "a", 1);
+        let mut sent = Vec::new();
+        for now_ms in [150, 199, 200, 201] {
+            assert!(delivery.step(&mut store, "jsonl", now_ms).await.is_ok());
+            sent.push(std::fs::read_to_string(&file).unwrap().replace('\n', " "));
+        }
+        assert_eq!(sent, ["b0 ", "b0 ", "b0 a1 ", "b0 a1 "]);
+        let metrics = delivery.metrics.render().unwrap();
+        assert!(metrics.contains("phiwatch_alerts_snoozed_total{sink=\"jsonl\"} 2"), "{metrics}");
+        assert_eq!(store.held().unwrap(), (2, 0));
     }
 }

@@ -132,9 +132,11 @@ impl Store {
         Ok(statement.query_map([], snooze)?.collect::<Result<_, _>>()?)
     }
 
-    /// How many alerts were held back from sinks, and how many of them were not delivered since.
+    /// How many alerts were held back from sinks, and how many findings' newest states still are.
     pub(crate) fn held(&self) -> Result<(u64, u64), StoreError> {
-        let sql = "SELECT count(*), count(*) FILTER (WHERE released = 0) FROM held";
+        let sql = "SELECT count(*), count(*) FILTER (WHERE released = 0 AND NOT EXISTS (SELECT 1 \
+             FROM alert b WHERE b.uid = a.uid AND b.revision > a.revision)) \
+             FROM held JOIN alert a ON a.seq = held.seq";
         let (all, left) = self.db.query_row(sql, [], |row| {
             Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned()))
         })?;
@@ -301,6 +303,7 @@ mod tests {
         assert_eq!(seqs(&store.undelivered("k", 9).unwrap()), [("a", 1)]);
         // Its earlier state is part of it.
         assert!(store.released("k", 200, 9).unwrap().is_empty());
+        assert_eq!(store.held().unwrap(), (1, 0));
     }
 
     #[test]

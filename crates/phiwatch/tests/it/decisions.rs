@@ -47,6 +47,17 @@ fn an_exception_lowers_its_finding_and_nothing_else() {
     let said = "expected: exception merge of shop team until 2027-06-30";
     assert_eq!(done.text().matches(&format!("\"benign_cause\":\"{said}\"")).count(), count);
 
+    // Stopped after each file, and gone on: the same bytes.
+    let dir = tempfile::tempdir().unwrap();
+    let (file, state) = (dir.path().join("phiwatch.toml"), dir.path().join("state"));
+    fs::write(&file, EXCEPTION).unwrap();
+    let args = ["replay", "--config", file.to_str().unwrap(), "--state", state.to_str().unwrap()];
+    let pieces: Vec<String> = repository::demo_binlogs()
+        .iter()
+        .map(|file| program().run_on(&args, &[file]).expect(0).text().to_owned())
+        .collect();
+    assert_eq!(pieces.concat(), done.text());
+
     // Ended before the incident, or too small for it: as without.
     for other in
         [EXCEPTION.replace("2027-06-30", "2026-10-01"), format!("{EXCEPTION}persons_max = 100\n")]
