@@ -1,6 +1,6 @@
 //! The server's certificate ends.
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
 use phiwatch_source::{LiveSource, Login, Server, SourceError, StartAt, TlsMode};
 use phiwatch_testkit::{certificate::Certificate, own::OwnServer};
@@ -36,6 +36,8 @@ async fn expired_certificate_is_refused_until_it_is_renewed() {
         let mut server = OwnServer::start(kind.program(), 1, &[]);
         let ca = server.ca();
         let Certificate { cert, key } = Certificate::issue(folder.path(), &ca, 0);
+        // Times are of whole seconds: the one in which it ends must be over.
+        tokio::time::sleep(Duration::from_secs(2)).await;
         server.restart_with(&format!("--ssl-cert={} --ssl-key={}", cert.display(), key.display()));
         let mut config = config_at(&server, 4_100_095, StartAt::Latest);
         config.login.tls.mode = TlsMode::Preferred;
