@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use phiwatch_binlog::{BinlogPosition, EventTime};
-use phiwatch_magento::PhiClasses;
+use phiwatch_magento::{OperatorRule, PhiClasses};
 use uuid::Uuid;
 
 /// One state of a finding. `(uid, revision)` is unique, and the same on every replay.
@@ -31,7 +31,7 @@ pub struct Alert {
     pub first_seen: EventTime,
     /// Commit time of its last row so far.
     pub last_seen: EventTime,
-    /// A few words.
+    /// A few words on the built-in rule; see [`Alert::title`].
     pub title: &'static str,
     /// One sentence with the numbers.
     pub message: String,
@@ -47,6 +47,29 @@ pub struct Alert {
     pub correlation: Option<Uuid>,
     /// Why the severity is lowered, for a recognised benign cause.
     pub benign: Option<String>,
+    /// The operator's own rule, if it is one.
+    pub operator: Option<Arc<OperatorRule>>,
+}
+
+impl Alert {
+    /// Id of the rule, as in `finding_info.analytic.uid`: that of the operator's own rule, else
+    /// [`RuleId::as_str`].
+    #[must_use]
+    pub fn rule_id(&self) -> &str {
+        self.operator.as_ref().map_or(self.rule.as_str(), |own| &own.id)
+    }
+
+    /// A few words: what the rule is called.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        self.operator.as_ref().map_or(self.title, |own| &own.title)
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn remediation(&self) -> &str {
+        self.operator.as_ref().map_or(self.rule.info().remediation, |own| &own.remediation)
+    }
 }
 
 /// OCSF activity of a finding.
@@ -178,10 +201,12 @@ pub enum RuleId {
     RetentionOverdue,
     CanaryTouched,
     CoverageGap,
+    /// A rule of the operator: [`Alert::operator`] says which.
+    Operator,
 }
 
 impl RuleId {
-    /// All of them, in the order of the contract.
+    /// The built-in ones, in the order of the contract.
     pub const ALL: [Self; 18] = [
         Self::BulkExport,
         Self::BulkCopy,
@@ -210,7 +235,7 @@ impl RuleId {
         !matches!(self, Self::CoverageGap | Self::CanaryTouched)
     }
 
-    /// The id, as in `finding_info.analytic.uid`.
+    /// The id, as in `finding_info.analytic.uid` of a built-in rule; see [`Alert::rule_id`].
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -232,6 +257,7 @@ impl RuleId {
             Self::RetentionOverdue => "retention-overdue",
             Self::CanaryTouched => "canary-touched",
             Self::CoverageGap => "coverage-gap",
+            Self::Operator => "operator",
         }
     }
 }

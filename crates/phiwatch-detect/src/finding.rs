@@ -14,7 +14,7 @@ use std::{
 };
 
 use phiwatch_binlog::EventTime;
-use phiwatch_magento::{PhiClasses, Tenant};
+use phiwatch_magento::{OperatorRule, PhiClasses, Tenant};
 use uuid::Uuid;
 
 use crate::{
@@ -103,6 +103,8 @@ pub(crate) struct Signal {
     pub(crate) is_news: bool,
     /// Invariants that the act breaks.
     pub(crate) aspects: BTreeSet<u8>,
+    /// The operator's rule, if it is one.
+    pub(crate) operator: Option<Arc<OperatorRule>>,
 }
 
 impl Signal {
@@ -127,6 +129,7 @@ impl Signal {
             is_follow_up: false,
             is_news: false,
             aspects: BTreeSet::new(),
+            operator: None,
         }
     }
 }
@@ -180,6 +183,8 @@ pub(crate) struct Finding {
     due: Option<EventTime>,
     /// Invariants broken so far.
     aspects: BTreeSet<u8>,
+    /// The operator's rule as it was when it spoke last: its file may have changed since.
+    operator: Option<Arc<OperatorRule>>,
 }
 
 /// The open findings.
@@ -320,6 +325,7 @@ impl Finding {
             told: None,
             due: None,
             aspects: BTreeSet::new(),
+            operator: None,
         }
     }
 
@@ -340,6 +346,7 @@ impl Finding {
         }
         self.severity = self.severity.max(signal.severity);
         self.aspects.extend(signal.aspects);
+        self.operator = signal.operator.or(self.operator.take());
         self.phi = self.phi.union(signal.phi);
         self.rows += signal.rows;
         self.transactions += 1;
@@ -460,8 +467,11 @@ impl Finding {
         let severity = if exception.is_some() { Severity::Informational } else { self.severity };
         self.told = Some(Told { time, persons: self.persons().0, rows: self.rows, severity });
         let (rule, key) = id;
+        let settings = desk.settings;
+        let is_own_off =
+            self.operator.as_ref().is_some_and(|own| settings.operator_off.contains(&*own.id));
         // By its own severity: an exception lowers a finding, and hides none.
-        let is_off = desk.settings.rules_off.contains(rule);
+        let is_off = is_own_off || settings.rules_off.contains(rule);
         if is_off || self.severity < desk.settings.severity_min {
             desk.stats.withheld += 1;
             return;
@@ -505,6 +515,7 @@ impl Finding {
             subjects: self.persons(),
             correlation: self.correlation,
             benign: self.benign.clone(),
+            operator: self.operator.clone(),
         }
     }
 
@@ -683,6 +694,7 @@ state_struct!(Finding {
     told,
     due,
     aspects since 3,
+    operator since 3,
 });
 
 impl State for Findings {

@@ -187,6 +187,9 @@ fn care(rule: RuleId) -> Row {
             &[FROM_DATABASES],
             "Nobody has a reason to touch this person: treat the session as hostile.",
         ),
+        RuleId::Operator => {
+            ("A rule of the operator fits", RuleKind::Rule, &[], "Do what the rule's file says.")
+        }
         _ => (
             "Part of the binlog was not examined",
             RuleKind::Rule,

@@ -15,6 +15,7 @@ mod finding;
 mod info;
 mod marks;
 mod notice;
+mod own;
 mod persons;
 mod rules;
 mod settings;

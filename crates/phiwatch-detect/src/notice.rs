@@ -48,5 +48,6 @@ pub fn source_notice(fact: &str, message: String, at: BinlogPosition, time: Even
         subjects: (0, true),
         correlation: None,
         benign: None,
+        operator: None,
     }
 }

@@ -16,6 +16,8 @@ pub struct Settings {
     pub severity_min: Severity,
     /// Rules that are tracked, not told.
     pub rules_off: BTreeSet<RuleId>,
+    /// The same of the operator's own rules, by their ids.
+    pub operator_off: BTreeSet<String>,
     /// Announced maintenance.
     pub maintenance: Vec<MaintenanceWindow>,
     /// Findings that are expected; the first that fits counts.
@@ -45,6 +47,7 @@ impl Default for Settings {
             false_alerts_per_week: 1.0,
             severity_min: Severity::Low,
             rules_off: BTreeSet::new(),
+            operator_off: BTreeSet::new(),
             maintenance: Vec::new(),
             exceptions: Vec::new(),
             time_zone_offset_secs: 0,

@@ -14,8 +14,8 @@ use std::{
 
 use phiwatch_binlog::{BinlogPosition, EventTime, Gtid};
 use phiwatch_magento::{
-    AccountChange, Because, Cleartext, CopyForm, ExportEntity, ImportPhase, Ordinal, PhiClasses,
-    Resource, ScheduleChange, TableClass, Tenant, Weight,
+    AccountChange, Because, Cleartext, CopyForm, ExportEntity, ImportPhase, OperatorRule, Ordinal,
+    PhiClasses, Resource, ScheduleChange, TableClass, Tenant, Weight,
 };
 use uuid::Uuid;
 
@@ -417,10 +417,34 @@ impl State for Tenant {
 
 impl State for RuleId {
     fn save(&self, out: &mut Vec<u8>) {
-        Self::ALL.iter().position(|rule| rule == self).unwrap_or_default().save(out);
+        // The operator's come after the built-in ones.
+        Self::ALL.iter().position(|rule| rule == self).unwrap_or(Self::ALL.len()).save(out);
     }
     fn load(input: &mut Reader<'_>) -> Result<Self, CheckpointError> {
-        Self::ALL.get(usize::load(input)?).copied().ok_or(CheckpointError::Damaged("RuleId"))
+        let number = usize::load(input)?;
+        if number == Self::ALL.len() && input.has(3) {
+            return Ok(Self::Operator);
+        }
+        Self::ALL.get(number).copied().ok_or(CheckpointError::Damaged("RuleId"))
+    }
+}
+
+impl State for Arc<OperatorRule> {
+    fn save(&self, out: &mut Vec<u8>) {
+        self.id.save(out);
+        self.title.save(out);
+        self.remediation.save(out);
+        self.severity.save(out);
+        self.persons_min.save(out);
+    }
+    fn load(input: &mut Reader<'_>) -> Result<Self, CheckpointError> {
+        Ok(Self::new(OperatorRule {
+            id: State::load(input)?,
+            title: State::load(input)?,
+            remediation: State::load(input)?,
+            severity: State::load(input)?,
+            persons_min: State::load(input)?,
+        }))
     }
 }
 

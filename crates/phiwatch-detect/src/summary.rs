@@ -13,13 +13,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use phiwatch_binlog::{BinlogPosition, EventTime, Gtid, Op, Transaction};
 use phiwatch_magento::{
     AccountChange, ConfigVerdict, CopyForm, CrossTenant, ExportEntity, Fact, ImportPhase, Mark,
-    Observation, Ordinal, PhiClasses, ScheduleChange, Sign, Subject, TableClass, TableInfo, Tenant,
-    Weight,
+    Observation, OperatorRule, Ordinal, PhiClasses, ScheduleChange, Sign, Subject, TableClass,
+    TableInfo, Tenant, Weight,
 };
 
 use crate::{
     alert::{Evidence, EvidenceTables, TableCounts},
     marks::Marks,
+    own::Own,
     persons::{Kinds, Persons},
     signs::Signs,
     state::{state_enum, state_struct},
@@ -234,6 +235,8 @@ pub(crate) struct Summary {
     pub(crate) signs: Signs,
     /// What looks at values said.
     pub(crate) marks: Marks,
+    /// Rows that the operator's rules fit.
+    pub(crate) own: Own,
 }
 
 impl Summary {
@@ -256,6 +259,7 @@ impl Summary {
             has_gap: false,
             signs: Signs::default(),
             marks: Marks::default(),
+            own: Own::default(),
         }
     }
 
@@ -455,6 +459,7 @@ impl Summary {
             Fact::UnseenRows => Item::Unseen,
             Fact::Sign(sign) => return self.sign(observation, sign),
             Fact::Mark(mark) => return self.marked(observation, mark),
+            Fact::Operator { rule, op } => return self.operator(observation, rule, *op),
         };
         if self.notes.len() >= NOTES_MAX {
             self.dropped += 1;
@@ -477,6 +482,10 @@ impl Summary {
 
     fn marked(&mut self, observation: &Observation, mark: &Mark) {
         self.dropped += u64::from(!self.marks.push(observation, mark));
+    }
+
+    fn operator(&mut self, observation: &Observation, rule: &Arc<OperatorRule>, op: Op) {
+        self.dropped += u64::from(!self.own.push(observation, rule, op));
     }
 
     fn crossed(&mut self, observation: &Observation, cross: &CrossTenant) {
@@ -561,7 +570,7 @@ impl Summary {
             + self.signs.items()
             + 4;
         // A change of a role's permissions is short, and there are hundreds of them.
-        persons + self.marks.bytes() + lists * EACH + self.accounts.len() * 96
+        persons + self.marks.bytes() + self.own.bytes() + lists * EACH + self.accounts.len() * 96
     }
 
     /// Persons of one tenant, or of all.
@@ -708,6 +717,7 @@ state_struct!(Summary {
     has_gap,
     signs since 3,
     marks since 3,
+    own since 3,
 });
 state_enum!(Item {
     0 => Remap { what },

@@ -4,17 +4,18 @@
 //!
 //! # Invariants
 //! - Columns are found by name, never by position; an absent one switches its part off.
-//! - At most [`COLUMNS_MAX`] columns are read; columns that rules need come before others.
+//! - At most [`COLUMNS_MAX`] columns are read, beside those of the operator's own rules; columns
+//!   that rules need come before others.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use phiwatch_binlog::{Column, Table};
+use phiwatch_binlog::{Column, Op, Table};
 
 use crate::{
-    Catalog, PhiClasses, TableClass, TableInfo, Weight,
-    catalog::{Entity, Path, Rule, Step, TableSpec},
+    Catalog, OperatorRule, PhiClasses, TableClass, TableInfo, Weight,
+    catalog::{Entity, OperatorSpec, Path, Rule, Step, TableSpec, Wanted},
     policy::{Duty, Inspected, Watch},
-    row::{Slot, is_integer},
+    row::{Row, Slot, is_integer, is_text},
     signs::TrailSlots,
     token,
 };
@@ -73,8 +74,52 @@ pub(crate) struct Binding {
     pub(crate) trail: Option<TrailSlots>,
     /// Columns whose values are looked at.
     pub(crate) inspected: Vec<Inspected>,
+    /// The operator's rules that can be judged on this version.
+    pub(crate) operator: Vec<BoundRule>,
+    /// Those that cannot: rule and column.
+    pub(crate) operator_off: Vec<(Arc<str>, String)>,
     /// Names of columns that a rule needs and the table does not have.
     pub(crate) absent: Vec<String>,
+}
+
+/// A rule of the operator, bound.
+#[derive(Debug)]
+pub(crate) struct BoundRule {
+    pub(crate) rule: Arc<OperatorRule>,
+    on: Vec<Op>,
+    changed: Vec<Slot>,
+    conditions: Vec<(Slot, Wanted)>,
+}
+
+impl BoundRule {
+    /// Whether the row fits; none if its images lack a column that decides it.
+    pub(crate) fn fits(&self, row: &Row<'_>) -> Option<bool> {
+        let is_changed = row.op != Op::Update
+            || self.changed.is_empty()
+            || self.changed.iter().any(|slot| row.is_written(*slot));
+        if !self.on.contains(&row.op) || !is_changed {
+            return Some(false);
+        }
+        let mut is_whole = true;
+        for (slot, wanted) in &self.conditions {
+            if row.lacks(*slot) {
+                is_whole = false;
+            } else if !is_one_of(row, *slot, wanted) {
+                return Some(false);
+            }
+        }
+        is_whole.then_some(true)
+    }
+}
+
+fn is_one_of(row: &Row<'_>, slot: Slot, wanted: &Wanted) -> bool {
+    match wanted {
+        Wanted::Numbers(numbers) => numbers.iter().any(|number| row.is_number(slot, *number)),
+        Wanted::Texts(texts) => {
+            let text = row.text_now(slot);
+            text.is_some_and(|text| texts.iter().any(|one| one.as_bytes() == &*text))
+        }
+    }
 }
 
 impl Binding {
@@ -89,7 +134,7 @@ impl Binding {
         spec: &TableSpec,
         info: Arc<TableInfo>,
         shop: usize,
-        watch: &Watch,
+        (watch, catalog): (&Watch, &Catalog),
     ) -> Self {
         let mut builder = Builder::new(table);
         builder.inspect(watch.duties(&info.name, Some(spec), &table.columns));
@@ -108,6 +153,9 @@ impl Binding {
             } else {
                 builder.take(spec.watch.iter().map(String::as_str), &spec.touch);
             }
+        }
+        for rule in catalog.rules_of(&info.name) {
+            builder.operator(rule);
         }
         let kind = Kind::Known(spec.rule);
         builder.finish(info, shop, kind, keys, spec)
@@ -188,11 +236,23 @@ struct Builder<'a> {
     chosen: BTreeSet<u16>,
     absent: BTreeSet<String>,
     inspected: Vec<(u16, Arc<str>, Duty, bool)>,
+    operator: Vec<Arc<OperatorSpec>>,
+    operator_off: Vec<(Arc<str>, String)>,
+    /// Columns that only the operator's rules read.
+    own: BTreeSet<u16>,
 }
 
 impl<'a> Builder<'a> {
     fn new(table: &'a Table) -> Self {
-        Self { table, chosen: BTreeSet::new(), absent: BTreeSet::new(), inspected: Vec::new() }
+        Self {
+            table,
+            chosen: BTreeSet::new(),
+            absent: BTreeSet::new(),
+            inspected: Vec::new(),
+            operator: Vec::new(),
+            operator_off: Vec::new(),
+            own: BTreeSet::new(),
+        }
     }
 
     fn ordinal(&self, name: &str) -> Option<u16> {
@@ -224,6 +284,47 @@ impl<'a> Builder<'a> {
             } else {
                 self.absent.insert(name.to_owned());
             }
+        }
+    }
+
+    /// Columns of an operator's rule. Without one of them, or if one is of another type than the
+    /// rule compares with, the rule is off. They change nothing for the built-in rules.
+    fn operator(&mut self, spec: &Arc<OperatorSpec>) {
+        let type_of = |name: &str| {
+            self.ordinal(name).and_then(|at| self.table.columns.get(usize::from(at))).map(|c| c.ty)
+        };
+        let mut absent: Vec<&str> = spec.columns().filter(|name| type_of(name).is_none()).collect();
+        absent.extend(spec.conditions.iter().filter_map(|(name, wanted)| {
+            let ty = type_of(name)?;
+            let is_fit = match wanted {
+                Wanted::Numbers(_) => is_integer(ty),
+                Wanted::Texts(_) => is_text(ty),
+            };
+            (!is_fit).then_some(name.as_str())
+        }));
+        if absent.is_empty() {
+            let ordinals: Vec<u16> = spec.columns().filter_map(|name| self.ordinal(name)).collect();
+            for ordinal in ordinals {
+                if self.chosen.insert(ordinal) {
+                    self.own.insert(ordinal);
+                }
+            }
+            self.operator.push(Arc::clone(spec));
+        }
+        let absent: Vec<String> = absent.into_iter().map(str::to_owned).collect();
+        let off = absent.iter().map(|column| (Arc::clone(&spec.rule.id), column.clone()));
+        self.operator_off.extend(off);
+        self.absent.extend(absent);
+    }
+
+    fn bound(&self, spec: &OperatorSpec) -> BoundRule {
+        BoundRule {
+            rule: Arc::clone(&spec.rule),
+            on: spec.on.clone(),
+            changed: spec.changed.iter().map(|name| self.slot(name)).collect(),
+            conditions: (spec.conditions.iter())
+                .map(|(name, wanted)| (self.slot(name), wanted.clone()))
+                .collect(),
         }
     }
 
@@ -294,7 +395,14 @@ impl<'a> Builder<'a> {
         let projection: Vec<u16> = self.chosen.iter().copied().collect();
         let columns: Vec<Column> =
             projection.iter().map(|at| self.table.columns[usize::from(*at)].clone()).collect();
-        let names = columns.iter().map(|column| name_hash(column, &spec.touch)).collect();
+        let names = (projection.iter().zip(&columns))
+            .map(
+                |(at, column)| {
+                    if self.own.contains(at) { 0 } else { name_hash(column, &spec.touch) }
+                },
+            )
+            .collect();
+        let operator = self.operator.iter().map(|spec| self.bound(spec)).collect();
         let inspected = std::mem::take(&mut self.inspected)
             .into_iter()
             .map(|(ordinal, name, duty, is_text)| {
@@ -317,6 +425,8 @@ impl<'a> Builder<'a> {
             keys: slots,
             trail,
             inspected,
+            operator,
+            operator_off: self.operator_off,
             absent,
         }
     }

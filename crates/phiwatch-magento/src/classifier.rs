@@ -103,11 +103,24 @@ pub struct Classifier {
     /// The last table would be looked at if its columns had names.
     is_name_wanted: bool,
     absent: BTreeSet<(Arc<str>, String)>,
+    /// Rules of the operator that are off for want of a column, not told yet.
+    rules_off: Vec<RuleOff>,
     /// What prepared XA transactions taught, in the order of their PREPARE.
     pub(crate) prepared: Vec<Prepared>,
     nothing: Arc<TableInfo>,
     counters: Counters,
     lost: Lost,
+}
+
+/// A rule of the operator that cannot be judged on a table, because the table has no such column,
+/// or one of another type than the rule compares with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "names")]
+pub struct RuleOff {
+    pub rule: Arc<str>,
+    pub database: Arc<str>,
+    pub table: Arc<str>,
+    pub column: String,
 }
 
 /// What rows did not hold.
@@ -145,6 +158,7 @@ impl Classifier {
             names_missing: BTreeSet::new(),
             is_name_wanted: false,
             absent: BTreeSet::new(),
+            rules_off: Vec::new(),
             prepared: Vec::new(),
             nothing: Arc::new(nothing),
             counters: Counters::default(),
@@ -183,6 +197,11 @@ impl Classifier {
         self.absent.iter().map(|(table, column)| (&**table, column.as_str()))
     }
 
+    /// Rules of the operator that were found to be off since this was last asked.
+    pub fn take_rules_off(&mut self) -> Vec<RuleOff> {
+        std::mem::take(&mut self.rules_off)
+    }
+
     /// Databases that look like a shop, in order of names.
     pub fn shops(&self) -> impl Iterator<Item = &str> {
         let shops = self.shops.by_name.iter();
@@ -219,7 +238,8 @@ impl Classifier {
         }
         if is_nameless {
             let rule = self.catalog.spec(&info.name).and_then(|spec| spec.rule);
-            let is_wanted = is_known && rule != Some(Rule::CronJob);
+            let has_own = self.catalog.rules_of(&info.name).next().is_some();
+            let is_wanted = is_known && (rule != Some(Rule::CronJob) || has_own);
             if is_wanted || (!is_known && !self.catalog.is_rebuilt(&info.name)) {
                 self.without_names(&info, is_known);
             }
@@ -233,6 +253,12 @@ impl Classifier {
         for column in &binding.absent {
             self.absent.insert((Arc::clone(&binding.info.name), column.clone()));
         }
+        self.rules_off.extend(binding.operator_off.iter().map(|(rule, column)| RuleOff {
+            rule: Arc::clone(rule),
+            database: Arc::clone(&binding.info.database),
+            table: Arc::clone(&binding.info.name),
+            column: column.clone(),
+        }));
         let handle = u32::try_from(self.bindings.len()).unwrap_or(NO_BINDING);
         self.bindings.push(binding);
         self.bound.entry(key).or_default().push((table.columns.clone(), handle));
@@ -289,8 +315,12 @@ impl Classifier {
             }
             let is_silent =
                 info.class == TableClass::Control && spec.rule.is_none() && spec.trail.is_none();
-            let bound = Binding::known(table, spec, Arc::new(info), at, &self.watch);
-            return Some(bound).filter(|bound| !is_silent || !bound.inspected.is_empty());
+            let with = (&self.watch, &*catalog);
+            let bound = Binding::known(table, spec, Arc::new(info), at, with);
+            let is_wanted = |bound: &Binding| {
+                !is_silent || !bound.inspected.is_empty() || !bound.operator.is_empty()
+            };
+            return Some(bound).filter(is_wanted);
         }
         let shape = catalog.shape(names());
         let info = Arc::new(TableInfo { phi: shape.classes, ..info });
@@ -325,6 +355,9 @@ impl Classifier {
         };
         let before = out.len();
         work.run(change, out);
+        if !binding.operator.is_empty() {
+            work.operator(change, before, out);
+        }
         // The shadow of an online schema change is its table's own copy.
         let form = out.get(before).and_then(|first| first.fact.as_ref());
         let is_shadow = matches!(form, Some(Fact::Copy { form: CopyForm::RowShadow, .. }));
@@ -657,6 +690,27 @@ impl Work<'_> {
         self.counters.columns_lacking += 1;
         if self.lost.tables.len() < crate::shop::REMEMBERED_MAX && self.lost.tables.insert(handle) {
             self.lost.cause = Some(Malformed::RowImage);
+        }
+    }
+
+    /// The operator's rules that the row fits. `first`: where its observations begin in `out`.
+    fn operator(&mut self, change: &RowChange<'_>, first: usize, out: &mut Vec<Observation>) {
+        for bound in &self.binding.operator {
+            match bound.fits(self.row) {
+                Some(true) => {}
+                Some(false) => continue,
+                None => {
+                    self.unjudged(change.handle);
+                    continue;
+                }
+            }
+            let rule = Arc::clone(&bound.rule);
+            let fact = Some(Fact::Operator { rule, op: change.op });
+            let observation = match out.get(first) {
+                Some(row) => Observation { op: None, fact, ..row.clone() },
+                None => Observation { fact, ..self.bare(change) },
+            };
+            out.push(observation);
         }
     }
 

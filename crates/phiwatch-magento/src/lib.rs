@@ -41,8 +41,8 @@ mod taint;
 mod token;
 mod values;
 
-pub use catalog::{Cascade, CascadeAction, Catalog, CatalogError, Shape};
-pub use classifier::Classifier;
+pub use catalog::{Cascade, CascadeAction, Catalog, CatalogError, OperatorRule, Shape};
+pub use classifier::{Classifier, RuleOff};
 pub use counters::Counters;
 pub use marks::{Because, Cleartext, Mark, ValuePlace, ValueSeen};
 pub use observation::{

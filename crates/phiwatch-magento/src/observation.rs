@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use phiwatch_binlog::Op;
 
-use crate::{Mark, Sign, token};
+use crate::{Mark, OperatorRule, Sign, token};
 
 /// One row change or statement, in the terms of the rules. Rows of tables without personal data
 /// and without a rule give none.
@@ -307,6 +307,13 @@ pub enum Fact {
     Mark(Mark),
     /// A statement-format change of a catalogue table: rows that nobody saw.
     UnseenRows,
+    /// A rule of the operator fits the row.
+    Operator {
+        /// Which.
+        rule: Arc<OperatorRule>,
+        /// What was done to the row.
+        op: Op,
+    },
 }
 
 /// A row that breaks a tenancy invariant.

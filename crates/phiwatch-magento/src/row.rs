@@ -135,6 +135,22 @@ impl<'a> Row<'a> {
         self.field(self.before, slot)
     }
 
+    /// Whether the column holds the number after the change (of a DELETE, before it).
+    pub(crate) fn is_number(&self, slot: Slot, number: i64) -> bool {
+        let Field::Is(bits) = self.now(slot) else { return false };
+        let Some(column) = self.columns.get(slot.index()) else { return false };
+        let bytes = integer_bytes(column.ty).unwrap_or(8);
+        let unsigned = i128::from(bits);
+        let is_negative = bits >> (bytes * 8 - 1) & 1 == 1;
+        let signed = if is_negative { unsigned - (1i128 << (bytes * 8)) } else { unsigned };
+        let number = i128::from(number);
+        match column.unsigned {
+            Some(true) => number == unsigned,
+            Some(false) => number == signed,
+            None => number == unsigned || number == signed,
+        }
+    }
+
     /// The text after the change; of a DELETE, before it.
     pub(crate) fn text_now(&self, slot: Slot) -> Option<Cow<'a, [u8]>> {
         match self.cell(self.after, slot) {
@@ -243,6 +259,11 @@ impl<'a> Row<'a> {
 /// Whether the wire bytes of the type are the text itself.
 fn is_plain_text(ty: ColumnType) -> bool {
     matches!(ty, ColumnType::String { .. } | ColumnType::VarChar { .. } | ColumnType::Blob { .. })
+}
+
+/// Whether texts can be compared with columns of the type, byte for byte.
+pub(crate) fn is_text(ty: ColumnType) -> bool {
+    is_plain_text(ty) || matches!(ty, ColumnType::Enum { .. })
 }
 
 /// Whether ids can be read from columns of the type.

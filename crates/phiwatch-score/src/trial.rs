@@ -84,7 +84,7 @@ pub(crate) fn run(website: u32, size: f64, setting: Setting) -> Outcome {
         .filter(|alert| alert.activity == Activity::Create && alert.time.secs() >= start)
         .map(|alert| FalseAlert {
             day: (alert.time.secs() - EPOCH) as f64 / 86_400.0,
-            message: format!("{} {}", alert.rule, alert.message),
+            message: format!("{} {}", alert.rule_id(), alert.message),
         })
         .collect();
     let reports = run.alerts.iter().filter(|alert| is_report(alert));

@@ -46,6 +46,15 @@ pub(crate) enum ConfigError {
     Missing(&'static str),
 }
 
+/// An id that no rule has.
+pub(crate) fn unknown_rule(key: &'static str, id: &str, own: &[&str]) -> ConfigError {
+    let known = match own {
+        [] => "none is defined there".to_owned(),
+        own => format!("defined are {}", own.join(", ")),
+    };
+    value(key, id, format!("no [[rule]] in magento.catalog_files has this id ({known})"))
+}
+
 fn value(key: &'static str, found: impl Into<String>, expected: impl Into<String>) -> ConfigError {
     let found = without_password(&found.into());
     ConfigError::Value { key, found, expected: expected.into() }
@@ -250,7 +259,7 @@ pub(crate) struct AlertsFile {
     pub false_alerts_per_week: f64,
     /// Alerts below this severity (1-5) are not published.
     pub severity_min: u8,
-    /// Rule ids that are counted but do not alert.
+    /// Rule ids that are counted but do not alert; also `x-` ids of your own rules.
     pub rules_off: Vec<String>,
     /// Announced maintenance.
     pub maintenance: Vec<MaintenanceFile>,
@@ -390,6 +399,8 @@ pub(crate) struct Config {
     pub file: File,
     pub severity_min: Severity,
     pub rules_off: BTreeSet<RuleId>,
+    /// Of the operator's own rules, by id; whether they exist is known with the catalogue.
+    pub operator_off: BTreeSet<String>,
     pub maintenance: Vec<Maintenance>,
     pub exceptions: Vec<phiwatch_detect::Exception>,
     pub stores: BTreeMap<u32, u32>,
@@ -495,7 +506,14 @@ impl TryFrom<File> for Config {
         })?;
         Ok(Self {
             severity_min: severity(file.alerts.severity_min)?,
-            rules_off: rules("alerts.rules_off", &file.alerts.rules_off)?,
+            rules_off: rules(
+                "alerts.rules_off",
+                file.alerts.rules_off.iter().filter(|name| !is_operators(name)),
+            )?,
+            operator_off: (file.alerts.rules_off.iter())
+                .filter(|name| is_operators(name))
+                .cloned()
+                .collect(),
             maintenance: file
                 .alerts
                 .maintenance
@@ -534,9 +552,17 @@ fn severity(number: u8) -> Result<Severity, ConfigError> {
     })
 }
 
-fn rules(key: &'static str, names: &[String]) -> Result<BTreeSet<RuleId>, ConfigError> {
+/// Whether a rule id is one of the operator's own.
+pub(crate) fn is_operators(id: &str) -> bool {
+    id.starts_with("x-")
+}
+
+fn rules<'a>(
+    key: &'static str,
+    names: impl IntoIterator<Item = &'a String>,
+) -> Result<BTreeSet<RuleId>, ConfigError> {
     names
-        .iter()
+        .into_iter()
         .map(|name| {
             RuleId::ALL.into_iter().find(|rule| rule.as_str() == name).ok_or_else(|| {
                 let known: Vec<&str> = RuleId::ALL.iter().map(|rule| rule.as_str()).collect();

@@ -35,6 +35,7 @@ struct PipelineMetrics {
     unverified: IntCounter,
     columns_lacking: IntCounter,
     ids_dropped: IntCounter,
+    columns_absent: IntGauge,
     late: IntCounter,
     findings_open: IntGauge,
     gaps: IntCounterVec,
@@ -141,6 +142,10 @@ impl PipelineMetrics {
                 "phiwatch_tenant_ids_dropped_total",
                 "Ids of customers, addresses, orders and quotes that the tenant maps had no room for: \
                  rows that name them have no tenant, and give no verdict.",
+            )?,
+            columns_absent: make.gauge(
+                "phiwatch_columns_absent",
+                "Columns that rules want and the shop's tables do not have: those parts are off.",
             )?,
             late: make.counter(
                 "phiwatch_late_transactions_total",
@@ -337,6 +342,8 @@ impl Metrics {
         raise(&self.pipeline.unverified, counters.unverified.iter().sum());
         raise(&self.pipeline.columns_lacking, counters.columns_lacking);
         raise(&self.pipeline.ids_dropped, counters.ids_dropped);
+        let absent = pipeline.classifier().absent_columns().count();
+        self.pipeline.columns_absent.set(i64::try_from(absent).unwrap_or(i64::MAX));
         let stats = pipeline.engine().stats();
         raise(&self.pipeline.late, stats.late);
         self.pipeline.findings_open.set(i64::try_from(stats.findings_open).unwrap_or(i64::MAX));

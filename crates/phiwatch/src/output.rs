@@ -32,7 +32,7 @@ pub(crate) fn outgoing(alert: &Alert, context: &wire::WireContext) -> Outgoing {
         revision: alert.revision,
         activity: alert.activity as u8,
         tenant: alert.tenant.to_string(),
-        rule: alert.rule.as_str().to_owned(),
+        rule: alert.rule_id().to_owned(),
         time_ms: alert.time.millis(),
         value: wire::ocsf(alert, context).into_bytes(),
     }
@@ -73,7 +73,7 @@ impl Output {
             std::thread::sleep(RETRY);
         }
         for alert in &produced.alerts {
-            self.metrics.alert(alert.rule.as_str(), alert.severity as u8);
+            self.metrics.alert(alert.rule_id(), alert.severity as u8);
         }
         if batch.checkpoint.is_some() {
             self.metrics.checkpoint_written(jiff::Timestamp::now().as_second());

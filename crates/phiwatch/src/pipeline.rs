@@ -435,6 +435,15 @@ impl Core {
 impl Visitor for Core {
     fn table(&mut self, table: &Table) -> Plan {
         let plan = self.classifier.table(table);
+        for off in self.classifier.take_rules_off() {
+            tracing::warn!(
+                rule = &*off.rule,
+                table = &*off.table,
+                column = off.column,
+                "a rule of a catalogue file is off: the table has no such column, or it is of \
+                 another type than the rule compares with"
+            );
+        }
         let is_named_by_server = std::mem::take(&mut self.is_named_by_server);
         if self.classifier.take_name_wanted() {
             self.names.want(table);

@@ -15,7 +15,7 @@ use phiwatch_magento::{Catalog, Classifier, TokenKey};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{Config, ConfigError, Maintenance, ShareScope},
+    config::{self, Config, ConfigError, Maintenance, ShareScope},
     pipeline::Pipeline,
     store::Checkpoint,
 };
@@ -92,6 +92,10 @@ pub(crate) fn catalog(config: &Config) -> Result<Catalog, ConfigError> {
         })?;
         catalog.extend(&text, &name)?;
     }
+    let own: Vec<&str> = catalog.operator_rules().map(|rule| &*rule.id).collect();
+    if let Some(id) = config.operator_off.iter().find(|id| !own.contains(&id.as_str())) {
+        return Err(config::unknown_rule("alerts.rules_off", id, &own));
+    }
     Ok(catalog)
 }
 
@@ -119,6 +123,7 @@ fn engine_settings(config: &Config, resets: u32) -> phiwatch_detect::Settings {
         false_alerts_per_week: config.file.alerts.false_alerts_per_week,
         severity_min: config.severity_min,
         rules_off: config.rules_off.clone(),
+        operator_off: config.operator_off.clone(),
         maintenance: config.maintenance.iter().map(maintenance).collect(),
         exceptions: config.exceptions.clone(),
         time_zone_offset_secs: config.time_zone_offset_secs,

@@ -6,6 +6,7 @@ mod copies;
 mod exports;
 mod grants;
 mod jobs;
+mod operator;
 mod phi;
 mod rates;
 mod retention;
@@ -77,6 +78,7 @@ impl Rules {
         self.access.judge(summary, now, per_week, &excuse, stats, &mut signals);
         let (trails, retention) = (&mut self.trails, &self.retention);
         trails.judge(summary, now, settings, retention, &excuse, &mut signals);
+        operator::judge(summary, now, &mut signals);
         (signals, excuse)
     }
 

@@ -775,6 +775,7 @@ impl Judge<'_> {
             is_follow_up: false,
             is_news: window_secs == 0,
             aspects: std::collections::BTreeSet::new(),
+            operator: None,
         };
         if let Some(reason) = &self.excuse.reason {
             signal.severity = Severity::Informational;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use phiwatch_binlog::{BinlogPosition, End, Gap, Malformed, Op, Xid};
 use phiwatch_detect::{Activity, Exception, MaintenanceWindow, RuleId, Settings, Severity};
-use phiwatch_magento::{CopyForm, Fact, Observation, PhiClasses};
+use phiwatch_magento::{CopyForm, Fact, Observation, OperatorRule, PhiClasses};
 
 use crate::shop::{Run, Tx, at, check, fact, row, short, site, tx};
 
@@ -180,6 +180,69 @@ fn rules_off_and_low_severities_are_withheld() {
         ["bulk-change/website-1/4/create", "bulk-change/website-1/4/close",]
     );
     assert_eq!(run.alerts[0].revision, 0);
+}
+
+fn own_rule(persons_min: u64) -> Arc<OperatorRule> {
+    Arc::new(OperatorRule {
+        id: "x-moved".into(),
+        title: "Somebody was moved".into(),
+        remediation: "Ask.".into(),
+        severity: 3,
+        persons_min,
+    })
+}
+
+/// An operator's rule fits a row of each person.
+fn fitting(rule: &Arc<OperatorRule>, website: u32, who: std::ops::Range<u64>) -> Vec<Observation> {
+    let each = |n| {
+        let fact = Some(Fact::Operator { rule: Arc::clone(rule), op: Op::Update });
+        let plain = row("customer_entity", Op::Update, site(website), n);
+        [plain.clone(), Observation { op: None, fact, ..plain }]
+    };
+    who.flat_map(each).collect()
+}
+
+#[test]
+fn a_rule_of_the_operator_is_one_finding_a_tenant() {
+    let mut run = Run::new();
+    let rule = own_rule(3);
+    run.feed(&tx(0, fitting(&rule, 1, 0..2)));
+    assert!(run.alerts.is_empty(), "two persons are too few");
+    let rows = [fitting(&rule, 1, 0..2), fitting(&rule, 2, 5..6)].concat();
+    run.feed(&tx(10, rows)).feed(&tx(700, fitting(&rule, 1, 10..20)));
+    // Rows of two websites in one transaction are a finding of their own.
+    run.alerts.retain(|alert| alert.rule == RuleId::Operator);
+    let told: Vec<_> =
+        run.alerts.iter().map(|a| (a.rule_id(), &*a.tenant, a.activity, a.subjects)).collect();
+    assert_eq!(
+        told,
+        [
+            ("x-moved", "website-1", Activity::Create, (2, true)),
+            ("x-moved", "website-2", Activity::Create, (1, true)),
+            ("x-moved", "website-1", Activity::Update, (12, true)),
+        ]
+    );
+    assert_eq!(run.alerts[0].evidence[0].tables["customer_entity"].updates, 2);
+    assert_eq!(
+        run.alerts[0].message,
+        "Somebody was moved: 2 rows of customer_entity of 2 persons."
+    );
+}
+
+#[test]
+fn a_finding_of_a_rule_that_is_gone_is_closed() {
+    let mut run = Run::new();
+    run.feed(&tx(0, fitting(&own_rule(0), 1, 0..2)));
+    // The file without the rule: nothing gives its fact any more.
+    run.restart(Settings::default());
+    run.feed(&quiet(9_000));
+    let told: Vec<_> = run.alerts.iter().map(|a| (a.rule_id(), a.title(), a.activity)).collect();
+    let words = ("x-moved", "Somebody was moved");
+    assert_eq!(told, [(words.0, words.1, Activity::Create), (words.0, words.1, Activity::Close)]);
+    let off = Settings { operator_off: ["x-moved".to_owned()].into(), ..Settings::default() };
+    let mut run = Run::with(off);
+    run.feed(&tx(0, fitting(&own_rule(0), 1, 0..2))).feed(&quiet(9_000));
+    assert!(run.alerts.is_empty());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::operator::RuleEntry;
 use crate::{Keep, Period, PhiClasses, TableClass, Weight};
 
 /// A whole file; every part may be missing.
@@ -36,6 +37,8 @@ pub(super) struct File {
     pub(super) patterns: ByClass,
     #[serde(default)]
     pub(super) pattern_exceptions: Exceptions,
+    #[serde(default)]
+    pub(super) rule: Vec<RuleEntry>,
 }
 
 /// `[[table]]`: a new table, or more about a known one.

@@ -9,12 +9,15 @@
 //! - A later file adds to what is known of a table; it takes nothing away.
 
 mod file;
+mod operator;
 mod shape;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use file::CascadeAction;
 pub(crate) use file::{Entity, Limit, Path, Rule, Step, TrailEntry, Weaker};
+pub use operator::OperatorRule;
+pub(crate) use operator::{OperatorSpec, Wanted};
 pub use shape::Shape;
 use shape::Shapes;
 
@@ -120,6 +123,7 @@ pub struct Catalog {
     notice_titles: Vec<String>,
     export_entities: BTreeMap<String, ExportEntity>,
     shapes: Shapes,
+    rules: Vec<Arc<OperatorSpec>>,
 }
 
 /// The files of this crate, in the order in which they are read.
@@ -165,6 +169,21 @@ impl Catalog {
                 return Err(fail(entry.name.span().start, message));
             }
         }
+        let table = |name: &str| {
+            let (known, own) = (self.tables.get(name), file.table.iter().rev());
+            let mut own = own.filter(|entry| entry.name.get_ref() == name).peekable();
+            if known.is_none() && own.peek().is_none() {
+                return None;
+            }
+            let subject = own.find_map(|entry| entry.subject.as_ref());
+            subject
+                .or(known.map(|spec| &spec.subject))
+                .map(|paths| !paths.is_empty())
+                .or(Some(false))
+        };
+        let known = operator::Known { rules: &self.rules, table: &table };
+        let rules = operator::rules(file.rule, &known).map_err(|(at, what)| fail(at, what))?;
+        self.rules.extend(rules);
         for entry in file.table {
             self.add_table(entry);
         }
@@ -268,6 +287,19 @@ impl Catalog {
     #[must_use]
     pub fn is_noise(&self, table: &str) -> bool {
         !self.tables.contains_key(table) && any(&self.noise, table)
+    }
+
+    /// The operator's own rules, in the order of the files.
+    pub fn operator_rules(&self) -> impl Iterator<Item = &OperatorRule> {
+        self.rules.iter().map(|spec| &*spec.rule)
+    }
+
+    /// Those over a table.
+    pub(crate) fn rules_of<'a>(
+        &'a self,
+        table: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<OperatorSpec>> {
+        self.rules.iter().filter(move |spec| spec.table == table)
     }
 
     /// Foreign keys: what goes with a parent row.
@@ -440,6 +472,61 @@ mod tests {
             assert!(error.message.contains(part), "{error}");
         }
         assert_eq!(catalog.table_class("x"), None);
+    }
+
+    /// A rule with one line in place of one of its own (by its key, or added).
+    fn rule_with(line: &str) -> String {
+        let key = line.split(' ').next().unwrap_or_default();
+        let lines = [
+            "id = \"x-moved\"",
+            "title = \"Somebody was moved.\"",
+            "table = \"customer_entity\"",
+            "on = [\"update\"]",
+            "severity = 3",
+            "remediation = \"Ask.\"",
+        ];
+        let kept = lines.iter().filter(|own| own.split(' ').next() != Some(key));
+        let kept: Vec<&str> = kept.copied().collect();
+        format!("[[rule]]\n{line}\n{}\n", kept.join("\n"))
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_used_is_refused_with_its_line() {
+        let mut catalog = Catalog::builtin();
+        catalog.extend(&rule_with("id = \"x-known\""), "first.toml").unwrap();
+        for (line, part) in [
+            ("id = \"moved\"", "must begin with \"x-\""),
+            ("id = \"x-Moved\"", "lower-case"),
+            ("id = \"x-\"", "must begin with \"x-\""),
+            ("id = \"x-known\"", "another rule is called \"x-known\""),
+            ("title = \" \"", "`title`"),
+            ("title = \"a\\nb\"", "`title`"),
+            ("table = \"acme_patient\"", "not in the catalogue"),
+            ("on = []", "`on`"),
+            ("on = [\"replace\"]", "replace"),
+            ("severity = 1", "`severity`"),
+            ("severity = 6", "`severity`"),
+            ("remediation = \"\"", "`remediation`"),
+            ("where = { group_id = 1.5 }", "an integer, a text"),
+            ("where = { group_id = [1, \"2\"] }", "an integer, a text"),
+            ("where = { group_id = [] }", "1 to 64 constants"),
+            ("changed = []", "`changed`"),
+            ("colour = 1", "colour"),
+        ] {
+            let error = catalog.extend(&rule_with(line), "acme.toml").unwrap_err();
+            assert_eq!((error.line, &*error.file), (2, "acme.toml"), "{line}: {error}");
+            assert!(error.message.contains(part), "{line}: {error}");
+        }
+        let text = rule_with("table = \"store\"") + "persons_min = 1\n";
+        let error = catalog.extend(&text, "acme.toml").unwrap_err();
+        assert!(error.message.contains("name no person") && error.line == 8, "{error}");
+        let text = rule_with("on = [\"insert\"]") + "changed = [\"email\"]\n";
+        let error = catalog.extend(&text, "acme.toml").unwrap_err();
+        assert!(error.message.contains("only an UPDATE") && error.line == 8, "{error}");
+        let twice = [rule_with("severity = 2"), rule_with("severity = 4")].concat();
+        let error = catalog.extend(&twice, "acme.toml").unwrap_err();
+        assert!(error.message.contains("another rule") && error.line > 8, "{error}");
+        assert_eq!(catalog.operator_rules().count(), 1, "nothing of a refused file is taken");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod control;
 mod copies;
 mod demo;
 mod invariants;
+mod operator;
 mod signs;
 mod state;
 mod statements;

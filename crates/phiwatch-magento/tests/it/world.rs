@@ -97,7 +97,11 @@ impl World {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        let catalog = Arc::new(Catalog::builtin());
+        Self::of(Catalog::builtin(), settings)
+    }
+
+    pub(crate) fn of(catalog: Catalog, settings: Settings) -> Self {
+        let catalog = Arc::new(catalog);
         let transaction = Transaction {
             start: BinlogPosition { file: "binlog.000001".into(), offset: 4 },
             gtid: None,

@@ -57,7 +57,7 @@ pub(super) struct AlertDoc<'a> {
     #[schemars(extend("enum" = ["New", "In Progress", "Resolved"]))]
     pub(super) status: &'static str,
     /// The rule's id.
-    pub(super) status_code: &'static str,
+    pub(super) status_code: &'a str,
     /// Why this severity, the numbers of a statistical finding, and which state this is.
     pub(super) status_detail: String,
     /// Whether somebody should look: severity above 1.
@@ -88,7 +88,7 @@ pub(super) struct Metadata<'a> {
     #[schemars(extend("format" = "uuid"))]
     pub(super) uid: &'a str,
     /// The rule's id.
-    pub(super) event_code: &'static str,
+    pub(super) event_code: &'a str,
     /// State of the finding: 0, 1, 2, ...
     pub(super) sequence: u32,
     /// `website-<id>`, or `global`.
@@ -128,7 +128,7 @@ pub(super) struct FindingInfo<'a> {
     #[schemars(extend("format" = "uuid"))]
     pub(super) uid: &'a str,
     /// A few words.
-    pub(super) title: &'static str,
+    pub(super) title: &'a str,
     /// What the rule looks for.
     pub(super) desc: &'static str,
     /// Event time of the first state, ms since 1970 UTC; only there.
@@ -138,7 +138,7 @@ pub(super) struct FindingInfo<'a> {
     pub(super) first_seen_time: i64,
     /// Commit time of the last row so far, ms since 1970 UTC.
     pub(super) last_seen_time: i64,
-    pub(super) analytic: Analytic,
+    pub(super) analytic: Analytic<'a>,
     /// MITRE ATT&CK.
     pub(super) attacks: Vec<AttackDoc>,
     pub(super) types: [&'static str; 1],
@@ -147,10 +147,10 @@ pub(super) struct FindingInfo<'a> {
 
 /// The rule.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(super) struct Analytic {
-    /// The rule's id.
-    pub(super) uid: &'static str,
-    pub(super) name: &'static str,
+pub(super) struct Analytic<'a> {
+    /// The rule's id; that of an operator's own rule begins with `x-`.
+    pub(super) uid: &'a str,
+    pub(super) name: &'a str,
     /// 1 an exact rule, 3 statistical.
     #[schemars(extend("enum" = [1, 3]))]
     pub(super) type_id: u8,

@@ -108,17 +108,14 @@ fn document<'a>(alert: &'a Alert, uid: &'a str, context: &'a WireContext) -> Ale
         confidence: confidence_name(alert.confidence),
         status_id,
         status,
-        status_code: alert.rule.as_str(),
+        status_code: alert.rule_id(),
         status_detail: status_detail(alert),
         is_alert: alert.severity > Severity::Informational,
         message: &alert.message,
         metadata: metadata(alert, uid, context),
         finding_info: finding_info(alert, uid),
         anomaly_analyses: alert.analysis.as_ref().map(|analysis| [anomaly_analysis(analysis)]),
-        remediation: Remediation {
-            desc: Cow::Borrowed(alert.rule.info().remediation),
-            references: [runbook(alert, context)],
-        },
+        remediation: remediation(alert, context),
         evidences: alert.evidence.iter().map(|one| evidence(alert, one)).collect(),
         resources: resources(alert),
         observables: observables(alert),
@@ -136,7 +133,7 @@ fn metadata<'a>(alert: &'a Alert, uid: &'a str, context: &'a WireContext) -> Met
     Metadata {
         version: OCSF_VERSION,
         uid,
-        event_code: alert.rule.as_str(),
+        event_code: alert.rule_id(),
         sequence: alert.revision,
         tenant_uid: &alert.tenant,
         correlation_uid: alert.correlation.map(|uid| uid.to_string()),
@@ -158,14 +155,14 @@ fn finding_info<'a>(alert: &'a Alert, uid: &'a str) -> FindingInfo<'a> {
     let (type_id, kind) = if alert.analysis.is_some() { (3, "Statistical") } else { (1, "Rule") };
     FindingInfo {
         uid,
-        title: alert.title,
+        title: alert.title(),
         desc: rules::desc(alert.rule),
         created_time: (alert.revision == 0).then(|| alert.time.millis()),
         first_seen_time: alert.first_seen.millis(),
         last_seen_time: alert.last_seen.millis(),
         analytic: Analytic {
-            uid: alert.rule.as_str(),
-            name: info.title,
+            uid: alert.rule_id(),
+            name: alert.operator.as_ref().map_or(info.title, |own| &own.title),
             type_id,
             kind,
             version: RULES_VERSION,
@@ -423,8 +420,19 @@ fn status_detail(alert: &Alert) -> String {
     parts.join("; ")
 }
 
-fn runbook(alert: &Alert, context: &WireContext) -> String {
-    format!("{}/{}.md", context.runbook_base.trim_end_matches('/'), alert.rule)
+/// What to do, and the page that says more: of an operator's own rule the page that it names, else
+/// the one about such rules.
+fn remediation<'a>(alert: &'a Alert, context: &WireContext) -> Remediation<'a> {
+    let base = context.runbook_base.trim_end_matches('/');
+    let desc = alert.remediation();
+    let (desc, page) = match &alert.operator {
+        None => (desc, format!("{base}/{}.md", alert.rule)),
+        Some(_) if desc.starts_with("https://") || desc.starts_with("http://") => {
+            ("Follow the page that the rule names.", desc.to_owned())
+        }
+        Some(_) => (desc, format!("{base}/README.md")),
+    };
+    Remediation { desc: Cow::Borrowed(desc), references: [page] }
 }
 
 /// "1 row", "2 rows".

@@ -39,6 +39,7 @@ pub(super) fn desc(rule: RuleId) -> &'static str {
         RuleId::CanaryTouched => {
             "A seeded person, whom no process has a reason to touch, was changed or copied."
         }
+        RuleId::Operator => "Rows that a rule of the operator's own catalogue file describes.",
         RuleId::CoverageGap => {
             "A part of the binlog was not examined: there is no verdict about it."
         }
@@ -61,6 +62,7 @@ pub(super) fn finding_type(rule: RuleId) -> &'static str {
         RuleId::PlaintextPhi | RuleId::PhiSurface | RuleId::PhiInFreeText => "Data Exposure",
         RuleId::AuditTampered => "Audit Tampering",
         RuleId::RetentionOverdue => "Retention",
+        RuleId::Operator => "Operator Rule",
         RuleId::CoverageGap => "Loss of Visibility",
     }
 }

@@ -6,7 +6,7 @@ use phiwatch_binlog::{BinlogPosition, EventTime};
 use phiwatch_detect::{
     Activity, Alert, Analysis, Confidence, Evidence, EvidenceTables, RuleId, Severity, TableCounts,
 };
-use phiwatch_magento::PhiClasses;
+use phiwatch_magento::{OperatorRule, PhiClasses};
 use uuid::Uuid;
 
 /// 2026-11-02 09:30:00 UTC, µs.
@@ -55,6 +55,7 @@ pub(crate) fn rule() -> Alert {
         subjects: (812, true),
         correlation: Some(Uuid::from_u128(0x77aa_0000_0000_5000_8000_0000_0000_0001)),
         benign: None,
+        operator: None,
     }
 }
 
@@ -144,9 +145,29 @@ pub(crate) fn bare() -> Alert {
     }
 }
 
+/// A rule of the operator.
+pub(crate) fn operator(remediation: &str) -> Alert {
+    let own = OperatorRule {
+        id: "x-address-book-gone".into(),
+        title: "Addresses deleted by the hundred".into(),
+        remediation: remediation.into(),
+        severity: 4,
+        persons_min: 100,
+    };
+    let message = "Addresses deleted by the hundred: 812 rows of customer_address_entity.";
+    Alert {
+        rule: RuleId::Operator,
+        message: message.to_owned(),
+        operator: Some(Arc::new(own)),
+        ..rule()
+    }
+}
+
 /// One of each, and one per rule.
 pub(crate) fn all() -> Vec<Alert> {
     let mut alerts = vec![rule(), statistical(), coverage_gap(), benign(), bare()];
+    alerts.push(operator("https://wiki.example.com/phi/addresses"));
+    alerts.push(operator("Ask the call centre."));
     alerts.extend(RuleId::ALL.into_iter().map(|id| Alert { rule: id, ..rule() }));
     for severity in [Severity::Low, Severity::Medium, Severity::Critical] {
         alerts.push(Alert { severity, confidence: Confidence::Medium, ..statistical() });

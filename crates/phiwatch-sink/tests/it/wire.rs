@@ -55,6 +55,22 @@ fn benign_cause() {
 }
 
 #[test]
+fn a_rule_of_the_operator_is_told_in_the_operators_words() {
+    let told = parsed(&samples::operator("https://wiki.example.com/phi/addresses"));
+    let info = &told["finding_info"];
+    assert_eq!(info["analytic"]["uid"], "x-address-book-gone");
+    assert_eq!(info["analytic"]["name"], "Addresses deleted by the hundred");
+    assert_eq!(info["title"], "Addresses deleted by the hundred");
+    assert_eq!(info["analytic"]["type_id"], 1);
+    assert_eq!(told["metadata"]["event_code"], "x-address-book-gone");
+    let page = &told["remediation"]["references"][0];
+    assert_eq!(page, "https://wiki.example.com/phi/addresses");
+    let told = parsed(&samples::operator("Ask the call centre."));
+    assert_eq!(told["remediation"]["desc"], "Ask the call centre.");
+    assert_eq!(told["remediation"]["references"][0], "docs/rules/README.md");
+}
+
+#[test]
 fn equal_alerts_give_equal_bytes() {
     for alert in samples::all() {
         assert_eq!(line(&alert), line(&alert.clone()));

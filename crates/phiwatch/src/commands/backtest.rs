@@ -30,7 +30,7 @@ struct Count {
 struct Trial {
     false_alerts_per_week: f64,
     total: Count,
-    rules: BTreeMap<&'static str, Count>,
+    rules: BTreeMap<String, Count>,
 }
 
 /// The whole answer, as `--json` prints it.
@@ -97,11 +97,11 @@ impl Count {
 impl Trial {
     fn of(examination: &Examination, budget: f64) -> Self {
         let weeks = examination.weeks();
-        let (mut total, mut rules) = (Count::default(), BTreeMap::<&str, Count>::new());
+        let (mut total, mut rules) = (Count::default(), BTreeMap::<String, Count>::new());
         let findings = examination.findings();
         for alert in findings.into_iter().filter(|alert| alert.severity > Severity::Informational) {
             total.add(alert, weeks);
-            rules.entry(alert.rule.as_str()).or_default().add(alert, weeks);
+            rules.entry(alert.rule_id().to_owned()).or_default().add(alert, weeks);
         }
         Self { false_alerts_per_week: budget, total, rules }
     }

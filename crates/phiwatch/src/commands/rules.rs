@@ -14,8 +14,9 @@ use serde::Deserialize;
 use super::FAILED;
 use crate::{
     cli::{RulesArgs, RulesCommand},
-    config::{Config, Overrides},
+    config::{Config, Overrides, is_operators, unknown_rule},
     examination::examine,
+    setup,
 };
 
 /// One case: a file `*.case.toml`.
@@ -26,6 +27,9 @@ struct Case {
     files: Vec<PathBuf>,
     /// Configuration, beside the case; without it the command's.
     config: Option<PathBuf>,
+    /// Catalogue files, beside the case or below it, read after those of the configuration.
+    #[serde(default)]
+    catalog_files: Vec<PathBuf>,
     /// Findings that must come.
     #[serde(default)]
     expect: Vec<Expected>,
@@ -40,14 +44,33 @@ struct Case {
 /// A rule by its id.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct Rule(RuleId);
+struct Rule(String);
 
 impl TryFrom<String> for Rule {
     type Error = String;
 
     fn try_from(id: String) -> Result<Self, String> {
-        let known = RuleId::ALL.into_iter().find(|rule| rule.as_str() == id);
-        known.map(Self).ok_or_else(|| format!("no rule has the id {id:?}"))
+        // Whether an operator's own rule exists is known with the catalogue.
+        let is_known = RuleId::ALL.into_iter().any(|rule| rule.as_str() == id);
+        if is_known || is_operators(&id) {
+            return Ok(Self(id));
+        }
+        Err(format!("no rule has the id {id:?}"))
+    }
+}
+
+impl Case {
+    /// Every id must be of a rule that exists: a case with a slip of the pen would pass for ever.
+    fn check_ids(&self, config: &Config) -> anyhow::Result<()> {
+        let catalog = setup::catalog(config)?;
+        let own: Vec<&str> = catalog.operator_rules().map(|rule| &*rule.id).collect();
+        let named = self.expect.iter().map(|one| &one.rule);
+        for Rule(id) in named.chain(self.forbid.iter().map(|one| &one.rule)) {
+            if is_operators(id) && !own.contains(&id.as_str()) {
+                return Err(unknown_rule("rule", id, &own).into());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -74,13 +97,13 @@ impl Expected {
     fn is(&self, alert: &Alert) -> bool {
         let is_tenant = self.tenant.as_deref().is_none_or(|tenant| *alert.tenant == *tenant);
         let is_severe = self.severity.is_none_or(|severity| alert.severity as u8 == severity);
-        alert.rule == self.rule.0 && is_tenant && is_severe
+        alert.rule_id() == self.rule.0 && is_tenant && is_severe
     }
 
     fn words(&self) -> String {
         let tenant = self.tenant.as_deref().map_or(String::new(), |name| format!(" of {name}"));
         let severity = self.severity.map_or(String::new(), |one| format!(" of severity {one}"));
-        format!("{}{tenant}{severity}", self.rule.0.as_str())
+        format!("{}{tenant}{severity}", self.rule.0)
     }
 }
 
@@ -121,7 +144,10 @@ fn check(path: &Path, config: Option<&Path>) -> anyhow::Result<Vec<String>> {
     let case: Case = toml::from_str(&text)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let own = case.config.as_ref().map(|name| folder.join(name));
-    let config = Config::load(own.as_deref().or(config), Overrides::default())?;
+    let mut config = Config::load(own.as_deref().or(config), Overrides::default())?;
+    let catalog = case.catalog_files.iter().map(|name| folder.join(name));
+    config.file.magento.catalog_files.extend(catalog);
+    case.check_ids(&config)?;
     let files: Vec<PathBuf> = case.files.iter().map(|name| folder.join(name)).collect();
     let examination = examine(&config, &files)?;
     let findings: Vec<&Alert> = examination
@@ -145,7 +171,8 @@ fn compare(case: &Case, findings: &[&Alert]) -> Vec<String> {
     for forbidden in &case.forbid {
         let is_it = |alert: &&&Alert| {
             let tenant = forbidden.tenant.as_deref();
-            alert.rule == forbidden.rule.0 && tenant.is_none_or(|tenant| *alert.tenant == *tenant)
+            alert.rule_id() == forbidden.rule.0
+                && tenant.is_none_or(|tenant| *alert.tenant == *tenant)
         };
         wrong.extend(findings.iter().filter(is_it).map(|alert| unwanted(alert)));
     }
@@ -157,6 +184,6 @@ fn compare(case: &Case, findings: &[&Alert]) -> Vec<String> {
 }
 
 fn unwanted(alert: &Alert) -> String {
-    let (rule, severity) = (alert.rule.as_str(), alert.severity as u8);
+    let (rule, severity) = (alert.rule_id(), alert.severity as u8);
     format!("{rule} of {} (severity {severity}) came: {}", alert.tenant, alert.message)
 }

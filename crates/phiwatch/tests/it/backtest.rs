@@ -43,6 +43,41 @@ fn cases_of_the_recorded_shop_hold() {
 }
 
 #[test]
+fn cases_of_an_operators_own_rules_hold() {
+    let dir = repository::path("fixtures/operator");
+    let done = program().run(&["rules", "test", dir.to_str().unwrap()]).expect(0);
+    assert_eq!(done.text(), "ok      rules.case.toml\n1 cases, 0 failed\n");
+    for part in ["x-column-that-is-not-there", "patient_number", "x-column-of-another-type"] {
+        assert!(done.stderr.contains(part), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn ids_that_no_file_defines_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = repository::path("fixtures/operator/rules.toml");
+    let case =
+        format!("files = []\ncatalog_files = [{rules:?}]\n[[forbid]]\nrule = \"x-grup-moved\"\n");
+    fs::write(dir.path().join("one.case.toml"), case).unwrap();
+    let done = program().run(&["rules", "test", dir.path().to_str().unwrap()]).expect(2);
+    for part in ["x-grup-moved", "no [[rule]]", "x-group-moved, "] {
+        assert!(done.stderr.contains(part), "{}", done.stderr);
+    }
+    let config = dir.path().join("phiwatch.toml");
+    let binlog = repository::path("fixtures/demo/binlog.000001");
+    let replay = ["replay", "--config", config.to_str().unwrap(), binlog.to_str().unwrap()];
+    fs::write(&config, "[alerts]\nrules_off = [\"x-group-moved\"]").unwrap();
+    let done = program().run(&replay).expect(2);
+    assert!(done.stderr.contains("none is defined there"), "{}", done.stderr);
+    let text = format!(
+        "[alerts]\nrules_off = [\"x-session-lifetime\"]\n[magento]\ncatalog_files = [{rules:?}]"
+    );
+    fs::write(&config, text).unwrap();
+    let done = program().run(&replay).expect(0);
+    assert!(!done.text().contains("x-session-lifetime"), "{}", done.text());
+}
+
+#[test]
 fn a_case_that_does_not_hold_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let file = repository::path("fixtures/demo/binlog.000001");
