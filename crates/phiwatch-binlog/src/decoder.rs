@@ -207,6 +207,12 @@ impl Decoder {
         &self.format.server_version
     }
 
+    /// Asks the visitor again about every table: its plans have changed. Between transactions only:
+    /// within one, rows may follow whose table maps came before.
+    pub fn forget_tables(&mut self) {
+        self.tables.clear();
+    }
+
     /// Table maps dropped so far to bound memory; each is parsed again when it comes back.
     #[must_use]
     pub fn table_maps_evicted(&self) -> u64 {

@@ -194,6 +194,12 @@ impl Engine {
         Ok(Self { settings, memory, current: None, stats })
     }
 
+    /// Goes on with the counts of an engine whose place this one takes.
+    pub fn count_on(&mut self, from: &Self) {
+        let Stats { keys, findings_open, prepared, .. } = self.stats;
+        self.stats = Stats { keys, findings_open, prepared, ..from.stats.clone() };
+    }
+
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> &Stats {

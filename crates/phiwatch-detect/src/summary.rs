@@ -411,12 +411,7 @@ impl Summary {
                 return;
             }
             Fact::Account(change) => {
-                if self.accounts.len() < ACCOUNTS_MAX {
-                    self.accounts.push((Arc::clone(&table.database), change.clone()));
-                } else {
-                    self.dropped += 1;
-                }
-                return;
+                return self.account(&table.database, change);
             }
             Fact::Copy { form, classes, columns, sources } => {
                 return self.copied(table, *form, *classes, *columns, sources);
@@ -474,6 +469,14 @@ impl Summary {
             tenant: observation.tenant,
             item,
         });
+    }
+
+    fn account(&mut self, database: &Arc<str>, change: &AccountChange) {
+        if self.accounts.len() < ACCOUNTS_MAX {
+            self.accounts.push((Arc::clone(database), change.clone()));
+        } else {
+            self.dropped += 1;
+        }
     }
 
     fn sign(&mut self, observation: &Observation, sign: &Sign) {

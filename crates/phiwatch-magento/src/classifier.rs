@@ -179,6 +179,11 @@ impl Classifier {
         counters
     }
 
+    /// Goes on with the counts of a classifier whose place this one takes.
+    pub fn count_on(&mut self, from: &Self) {
+        self.counters = from.counters();
+    }
+
     /// Catalogue tables (database, name without prefix) whose columns have no names at present:
     /// nothing in them is examined.
     pub fn names_missing(&self) -> impl Iterator<Item = (&str, &str)> {

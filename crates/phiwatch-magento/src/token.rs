@@ -18,6 +18,19 @@ use crate::Subject;
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenKey(pub [u8; 32]);
 
+impl TokenKey {
+    /// A keyed hash of texts that nobody can guess from it.
+    pub fn fingerprint<'a>(&self, texts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+        let mut mac = Tokens::new(self).mac;
+        for text in texts {
+            mac.update(&(text.len() as u64).to_le_bytes());
+            mac.update(text);
+        }
+        let digest = mac.finalize().into_bytes();
+        digest.iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte))
+    }
+}
+
 impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenKey(<hidden>)")

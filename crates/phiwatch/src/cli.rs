@@ -51,7 +51,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// Configuration file (TOML)
+    /// Configuration file (TOML); SIGHUP reads it and its catalogue files again
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Server to follow, mysql://user@host:port or mariadb://...; its password comes from

@@ -106,7 +106,7 @@ pub(crate) struct File {
 }
 
 /// `[source]`
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SourceFile {
     /// `mysql://user@host:port` or `mariadb://...`. Empty: `run` needs `--source`.
@@ -298,7 +298,7 @@ pub(crate) struct MaintenanceFile {
 }
 
 /// `[privacy]`
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PrivacyFile {
     /// File of 32 bytes. Empty: made in the state directory, mode 0600.
@@ -306,7 +306,7 @@ pub(crate) struct PrivacyFile {
 }
 
 /// `[state]`
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct StateFile {
     /// Directory of the store.
@@ -320,7 +320,7 @@ impl Default for StateFile {
 }
 
 /// `[http]`
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct HttpFile {
     /// Address and port. Empty: no listener.
@@ -334,7 +334,7 @@ impl Default for HttpFile {
 }
 
 /// `[[sink]]`
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum SinkFile {
     /// Kafka topic.
@@ -344,7 +344,7 @@ pub(crate) enum SinkFile {
 }
 
 /// `[[sink]] type = "kafka"`
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KafkaFile {
     /// `host:port[,host:port]`.
@@ -377,7 +377,7 @@ fn default_topic() -> String {
 }
 
 /// `[[sink]] type = "jsonl"`
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JsonlFile {
     /// File that alerts are appended to.

@@ -19,6 +19,7 @@ mod output;
 mod page;
 mod pipeline;
 mod progress;
+mod reload;
 mod setup;
 mod sinks;
 mod store;

@@ -36,6 +36,8 @@ struct PipelineMetrics {
     columns_lacking: IntCounter,
     ids_dropped: IntCounter,
     columns_absent: IntGauge,
+    reloads: IntCounterVec,
+    loaded: IntGaugeVec,
     late: IntCounter,
     findings_open: IntGauge,
     gaps: IntCounterVec,
@@ -143,9 +145,16 @@ impl PipelineMetrics {
                 "Ids of customers, addresses, orders and quotes that the tenant maps had no room for: \
                  rows that name them have no tenant, and give no verdict.",
             )?,
-            columns_absent: make.gauge(
-                "phiwatch_columns_absent",
-                "Columns that rules want and the shop's tables do not have: those parts are off.",
+            columns_absent: make.gauge("phiwatch_columns_absent", "Wanted columns that tables lack.")?,
+            reloads: make.counters(
+                "phiwatch_config_reloads_total",
+                "Signals to read the configuration again, by what came of it.",
+                &["result"],
+            )?,
+            loaded: make.gauges(
+                "phiwatch_config_loaded_info",
+                "1, with a keyed hash of the configuration and catalogue files that count.",
+                &["hash"],
             )?,
             late: make.counter(
                 "phiwatch_late_transactions_total",
@@ -354,6 +363,24 @@ impl Metrics {
         self.pipeline.last_commit.set(totals.last_commit_us / 1_000_000);
         let behind_us = if pipeline.is_caught_up() { 0 } else { totals.last_commit_us };
         self.pipeline.behind_us.store(behind_us, Ordering::Relaxed);
+    }
+
+    /// The files with this hash count from now on.
+    pub(crate) fn config_loaded(&self, hash: &str) {
+        for result in ["applied", "refused"] {
+            self.pipeline.reloads.with_label_values(&[result]);
+        }
+        self.pipeline.loaded.reset();
+        self.pipeline.loaded.with_label_values(&[hash]).set(1);
+    }
+
+    pub(crate) fn reload_applied(&self, hash: &str) {
+        self.pipeline.reloads.with_label_values(&["applied"]).inc();
+        self.config_loaded(hash);
+    }
+
+    pub(crate) fn reload_refused(&self) {
+        self.pipeline.reloads.with_label_values(&["refused"]).inc();
     }
 
     pub(crate) fn alert(&self, rule: &str, severity: u8) {

@@ -21,6 +21,7 @@ use crate::{
     continuity::Continuity,
     ledger::{Ledger, Written},
     names::Names,
+    setup::Parts,
     store::{Checkpoint, GapRecord},
 };
 
@@ -97,6 +98,9 @@ struct Core {
     /// Tables of this file whose rows were not examined for want of column names, and whether they
     /// still have none.
     nameless: BTreeMap<TableName, bool>,
+    /// Other settings, for the end of the open transaction.
+    next: Option<Parts>,
+    reloaded: Option<anyhow::Result<()>>,
 }
 
 impl Pipeline {
@@ -128,6 +132,8 @@ impl Pipeline {
             resets: 0,
             table_prefix,
             nameless: BTreeMap::new(),
+            next: None,
+            reloaded: None,
         };
         Self { decoder: Decoder::new(Limits::default()), core }
     }
@@ -184,9 +190,34 @@ impl Pipeline {
         }
     }
 
+    /// Other settings, to count from the next transaction on: as a restart there would have it.
+    pub(crate) fn reload(&mut self, next: Parts) {
+        self.core.next = Some(next);
+        self.take_over();
+    }
+
+    /// What became of the last [`Self::reload`], once it did.
+    pub(crate) fn take_reloaded(&mut self) -> Option<anyhow::Result<()>> {
+        self.core.reloaded.take()
+    }
+
+    /// Between two transactions, takes over the settings that wait.
+    fn take_over(&mut self) {
+        if self.core.next.is_none() || self.core.is_open {
+            return;
+        }
+        let Some(next) = self.core.next.take() else { return };
+        let outcome = self.core.take_over(next);
+        if outcome.is_ok() {
+            self.decoder.forget_tables();
+        }
+        self.core.reloaded = Some(outcome);
+    }
+
     /// Examines a batch.
     pub(crate) fn feed(&mut self, batch: &Batch) {
         for item in &batch.items {
+            self.take_over();
             self.core.is_tail_cut = false;
             match item {
                 Item::Server { name, version } => {
@@ -269,6 +300,23 @@ impl Pipeline {
 }
 
 impl Core {
+    /// Leaves everything as it is if the state cannot be read back.
+    fn take_over(&mut self, next: Parts) -> anyhow::Result<()> {
+        let prefix = next.table_prefix.clone();
+        let (maps, state) = (self.classifier.save(), self.engine.checkpoint());
+        let (mut classifier, mut engine) = next.restore(&maps, &state, self.resets)?;
+        // What came before is kept as it was judged: a crash must not judge it anew.
+        if self.is_dirty {
+            self.take_checkpoint();
+        }
+        classifier.count_on(&self.classifier);
+        engine.count_on(&self.engine);
+        self.classifier = classifier;
+        self.engine = engine;
+        self.table_prefix = prefix;
+        Ok(())
+    }
+
     fn file_starts(&mut self, name: &Arc<str>, offset: u64) {
         self.ledger.file_starts(name, offset);
         self.position = BinlogPosition { file: name.clone(), offset };

@@ -41,22 +41,15 @@ pub(crate) fn pipeline(
     key: &TokenKey,
     checkpoint: Option<&Checkpoint>,
 ) -> anyhow::Result<Pipeline> {
-    let catalog = Arc::new(catalog(config)?);
-    let settings = classifier_settings(config);
-    let prefix = config.file.magento.table_prefix.clone();
+    let parts = parts(config, key)?;
+    let prefix = parts.table_prefix.clone();
     let Some(checkpoint) = checkpoint else {
-        let classifier = Classifier::new(catalog, settings, key);
-        return Ok(Pipeline::new(classifier, Engine::new(engine_settings(config, 0)), prefix));
+        let classifier = Classifier::new(parts.catalog, parts.classifier, key);
+        return Ok(Pipeline::new(classifier, Engine::new(parts.engine), prefix));
     };
-    let mut classifier = Classifier::new(catalog, settings, key);
-    classifier
-        .restore(&checkpoint.classifier)
-        .context("the checkpoint's maps cannot be read")
-        .context(NEW_STATE)?;
     let resets = checkpoint.resets;
-    let engine = Engine::restore(engine_settings(config, resets), &checkpoint.engine)
-        .context("the checkpoint's engine state cannot be read")
-        .context(NEW_STATE)?;
+    let (classifier, engine) =
+        parts.restore(&checkpoint.classifier, &checkpoint.engine, resets).context(NEW_STATE)?;
     let mut pipeline = Pipeline::new(classifier, engine, prefix);
     pipeline.set_resets(resets);
     if !checkpoint.has_place() {
@@ -65,6 +58,45 @@ pub(crate) fn pipeline(
     let position = BinlogPosition { file: Arc::from(&*checkpoint.file), offset: checkpoint.offset };
     pipeline.resume(executed(checkpoint)?, position, &checkpoint.ledger);
     Ok(pipeline)
+}
+
+/// What classifier and engine are made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    catalog: Arc<Catalog>,
+    classifier: phiwatch_magento::Settings,
+    engine: phiwatch_detect::Settings,
+    key: TokenKey,
+    pub(crate) table_prefix: String,
+}
+
+/// The same of a configuration and its catalogue files.
+pub(crate) fn parts(config: &Config, key: &TokenKey) -> Result<Parts, ConfigError> {
+    Ok(Parts {
+        catalog: Arc::new(catalog(config)?),
+        classifier: classifier_settings(config),
+        engine: engine_settings(config, 0),
+        key: key.clone(),
+        table_prefix: config.file.magento.table_prefix.clone(),
+    })
+}
+
+impl Parts {
+    /// Classifier and engine that go on from a saved state: at a start, and when a running process
+    /// takes over other settings, so that the two are the same.
+    pub(crate) fn restore(
+        self,
+        classifier_state: &[u8],
+        engine_state: &[u8],
+        resets: u32,
+    ) -> anyhow::Result<(Classifier, Engine)> {
+        let mut classifier = Classifier::new(self.catalog, self.classifier, &self.key);
+        classifier.restore(classifier_state).context("the checkpoint's maps cannot be read")?;
+        let settings = phiwatch_detect::Settings { resets, ..self.engine };
+        let engine = Engine::restore(settings, engine_state)
+            .context("the checkpoint's engine state cannot be read")?;
+        Ok((classifier, engine))
+    }
 }
 
 const NEW_STATE: &str = "cannot go on from the checkpoint\n\

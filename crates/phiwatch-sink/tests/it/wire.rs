@@ -67,7 +67,7 @@ fn a_rule_of_the_operator_is_told_in_the_operators_words() {
     assert_eq!(page, "https://wiki.example.com/phi/addresses");
     let told = parsed(&samples::operator("Ask the call centre."));
     assert_eq!(told["remediation"]["desc"], "Ask the call centre.");
-    assert_eq!(told["remediation"]["references"][0], "docs/rules/README.md");
+    assert_eq!(told["remediation"]["references"][0], "https://phiwatch.example/rules/README.md");
 }
 
 #[test]

@@ -30,6 +30,7 @@ use crate::{
     notices,
     output::Output,
     pipeline::{Pipeline, Produced},
+    reload::{Reloader, Reloads},
     setup, sinks,
     store::{self, Store},
 };
@@ -51,7 +52,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         state: args.state,
         listen: args.listen,
     };
-    let config = Config::load(args.config.as_deref(), overrides)?;
+    let config = Config::load(args.config.as_deref(), overrides.clone())?;
     // What is wrong on the command line is said before anything is made or opened.
     live::login(&config)?;
     for words in config.ended_exceptions(jiff::Timestamp::now()) {
@@ -62,13 +63,16 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let store = Store::open(dir)?;
     store.audit(&decisions::loaded(args.config.as_deref())?)?;
     let checkpoint = store.checkpoint()?;
-    let pipeline = setup::pipeline(&config, &setup::token_key(&config, dir)?, checkpoint.as_ref())?;
+    let key = setup::token_key(&config, dir)?;
+    let pipeline = setup::pipeline(&config, &key, checkpoint.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let metrics = Arc::new(Metrics::new()?);
+    let reloader = Reloader { path: args.config, overrides, started: config.clone(), key };
+    let reloads = reloader.listen(&runtime, metrics.clone())?;
     let sinks = sinks::open(&config)?;
     let names: Vec<String> = sinks.iter().map(|sink| sink.name().to_owned()).collect();
     serve(&runtime, &config, &metrics, &names)?;
@@ -90,7 +94,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let server = checkpoint.map(|checkpoint| checkpoint.server).unwrap_or_default();
     let (is_once, hidden) = (args.once, BTreeSet::new());
     let mut follow =
-        Follow { pipeline, output, stopping, is_once, gaps: 0, server, resets, hidden };
+        Follow { pipeline, output, stopping, is_once, gaps: 0, server, resets, hidden, reloads };
     let outcome = connected.and_then(|source| {
         handle.send_replace(Some(source.handle()));
         runtime.spawn(watch_source(source.handle(), metrics));
@@ -239,6 +243,8 @@ struct Follow {
     resets: u32,
     /// What the account may not ask, as far as told.
     hidden: BTreeSet<String>,
+    /// Changed files, once they were read.
+    reloads: Reloads,
 }
 
 impl Follow {
@@ -262,8 +268,10 @@ impl Follow {
             }
             let is_idle = batch.items.last() == Some(&Item::CaughtUp);
             self.names_told(&handle)?;
+            self.reloads.hand(&mut self.pipeline);
             self.pipeline.feed(&batch);
             source.recycle(batch);
+            self.reloads.tell(&mut self.pipeline);
             let wanted = self.pipeline.names_mut().take_wanted();
             if !wanted.is_empty() {
                 handle.describe(wanted);

@@ -17,6 +17,7 @@ mod names_again;
 mod notices;
 mod operator;
 mod own;
+mod reload;
 mod reset;
 mod row_image;
 mod shop;
