@@ -22,10 +22,12 @@ use tokio::{
 };
 
 use crate::{
+    commands::decisions,
     config::{Config, File, Overrides},
     metrics::Metrics,
     pipeline::Pipeline,
     setup::{self, Parts},
+    store::decisions::Audit,
 };
 
 /// What a signal made ready for the pipeline.
@@ -33,6 +35,8 @@ use crate::{
 pub(crate) struct Next {
     pub(crate) parts: Parts,
     pub(crate) hash: String,
+    /// What the store's audit log says once it counts.
+    pub(crate) audit: Audit,
 }
 
 type Slot = Arc<Mutex<Option<Next>>>;
@@ -44,8 +48,8 @@ fn locked(slot: &Slot) -> MutexGuard<'_, Option<Next>> {
 /// The pipeline's side of it.
 pub(crate) struct Reloads {
     ready: Slot,
-    /// Hash of the files that the pipeline has, and does not use yet.
-    applying: Option<String>,
+    /// Hash and audit of the files that the pipeline has, and does not use yet.
+    applying: Option<(String, Audit)>,
     metrics: Arc<Metrics>,
 }
 
@@ -54,22 +58,24 @@ impl Reloads {
     pub(crate) fn hand(&mut self, pipeline: &mut Pipeline) {
         let next = locked(&self.ready).take();
         if let Some(next) = next {
-            self.applying = Some(next.hash);
+            self.applying = Some((next.hash, next.audit));
             pipeline.reload(next.parts);
         }
     }
 
-    /// Says what the pipeline made of them.
-    pub(crate) fn tell(&mut self, pipeline: &mut Pipeline) {
-        match pipeline.take_reloaded() {
-            None => {}
-            Some(Ok(())) => {
-                self.metrics.reload_applied(&self.applying.take().unwrap_or_default());
+    /// Says what the pipeline made of them; a row for the audit log if they count now.
+    pub(crate) fn tell(&mut self, pipeline: &mut Pipeline) -> Option<Audit> {
+        let outcome = pipeline.take_reloaded()?;
+        let (hash, audit) = self.applying.take()?;
+        match outcome {
+            Ok(()) => {
+                self.metrics.reload_applied(&hash);
                 tracing::info!("the changed configuration counts from here on");
+                Some(audit)
             }
-            Some(Err(error)) => {
-                self.applying = None;
+            Err(error) => {
                 refused(&error, &self.metrics);
+                None
             }
         }
     }
@@ -94,7 +100,11 @@ impl Reloader {
         let kept = keep(&mut config.file, &self.started.file);
         let parts = setup::parts(&config, &self.key)?;
         let hash = hash(self.path.as_deref(), &config, &self.key);
-        Ok((Next { parts, hash }, kept))
+        let audit = decisions::loaded(self.path.as_deref())?;
+        for words in config.ended_exceptions(jiff::Timestamp::now()) {
+            tracing::warn!("{words}");
+        }
+        Ok((Next { parts, hash, audit }, kept))
     }
 
     /// Takes SIGHUP from now on.

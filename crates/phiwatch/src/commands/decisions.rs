@@ -23,8 +23,8 @@ use crate::{
     },
 };
 
-/// The row of the audit log that a start of `run` leaves: which configuration, not what is in it.
-pub(super) fn loaded(file: Option<&Path>) -> anyhow::Result<Audit> {
+/// The row of the audit log that a start or reload of `run` leaves: which configuration, not what is in it.
+pub(crate) fn loaded(file: Option<&Path>) -> anyhow::Result<Audit> {
     let detail = match file {
         None => "no file: the defaults and the command line".to_owned(),
         Some(file) => {

@@ -4,7 +4,7 @@ mod accept_reset;
 mod backtest;
 mod coverage;
 mod decide;
-mod decisions;
+pub(crate) mod decisions;
 mod decode;
 mod demo;
 mod doctor;

@@ -271,7 +271,9 @@ impl Follow {
             self.reloads.hand(&mut self.pipeline);
             self.pipeline.feed(&batch);
             source.recycle(batch);
-            self.reloads.tell(&mut self.pipeline);
+            if let Some(audit) = self.reloads.tell(&mut self.pipeline) {
+                self.output.store.audit(&audit)?;
+            }
             let wanted = self.pipeline.names_mut().take_wanted();
             if !wanted.is_empty() {
                 handle.describe(wanted);

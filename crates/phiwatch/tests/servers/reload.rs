@@ -55,6 +55,10 @@ fn signal_reloads(server: Server) {
     let told = topic.states().into_iter().filter(|state| is_it(&state.rule)).count();
     assert_eq!(told, 1, "what came before the signal is not judged by it");
     assert_eq!(daemon.terminate(), Some(0));
+    // The start and the reload that counts; not the one that was refused.
+    let state = folder.join("state");
+    let decisions = crate::program().run(&["decisions", "--state", &state.display().to_string()]);
+    assert_eq!(decisions.text().matches("sha256:").count(), 2, "{}", decisions.text());
 }
 
 #[test]
