@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::{
     metrics::Metrics,
     pipeline::Produced,
-    store::{Batch, Store, StoreError},
+    store::{Batch, Store, StoreError, decisions::Audit},
 };
 
 /// Pause between two tries to write while the disk is full or busy.
@@ -20,6 +20,8 @@ pub(crate) struct Output {
     pub store: Store,
     pub context: wire::WireContext,
     pub metrics: Arc<Metrics>,
+    /// Rows of the audit log for the next write.
+    pub audits: Vec<Audit>,
     /// Counts the writes that brought alerts.
     pub bell: watch::Sender<u64>,
 }
@@ -45,6 +47,7 @@ pub(crate) fn batch(produced: &Produced, context: &wire::WireContext) -> Batch {
         severities: produced.alerts.iter().map(|alert| alert.severity as u8).collect(),
         gaps: produced.gaps.clone(),
         checkpoint: produced.checkpoint.clone(),
+        audits: Vec::new(),
     }
 }
 
@@ -60,7 +63,8 @@ impl Output {
         produced: &Produced,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<(), StoreError> {
-        let batch = batch(produced, &self.context);
+        let mut batch = batch(produced, &self.context);
+        batch.audits.clone_from(&self.audits);
         if batch.is_empty() {
             return Ok(());
         }
@@ -72,6 +76,7 @@ impl Output {
             tracing::error!(error = %error, "the store cannot be written, trying again; reading waits");
             std::thread::sleep(RETRY);
         }
+        self.audits.clear();
         for alert in &produced.alerts {
             self.metrics.alert(alert.rule_id(), alert.severity as u8);
         }

@@ -22,6 +22,10 @@ use phiwatch_sink::Outgoing;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use crate::ledger::Written;
+use decisions::Audit;
+
+/// How long a write waits for another process.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// From each version of the tables to the next; each sets the version that it makes.
 const STEPS: [&str; 3] = [
@@ -133,11 +137,15 @@ pub(crate) struct Batch {
     pub severities: Vec<u8>,
     pub gaps: Vec<GapRecord>,
     pub checkpoint: Option<Checkpoint>,
+    pub audits: Vec<Audit>,
 }
 
 impl Batch {
     pub(crate) fn is_empty(&self) -> bool {
-        self.alerts.is_empty() && self.gaps.is_empty() && self.checkpoint.is_none()
+        self.alerts.is_empty()
+            && self.gaps.is_empty()
+            && self.checkpoint.is_none()
+            && self.audits.is_empty()
     }
 }
 
@@ -188,7 +196,7 @@ impl Store {
     }
 
     fn prepare(mut db: Connection) -> Result<Self, StoreError> {
-        db.busy_timeout(Duration::from_secs(10))?;
+        db.busy_timeout(BUSY)?;
         // FULL: an alert that was said to be stored survives a power cut. Recursive: what a
         // REPLACE removes fires its triggers, too.
         db.execute_batch(
@@ -238,6 +246,9 @@ impl Store {
         if let Some(checkpoint) = &batch.checkpoint {
             write_checkpoint(&transaction, checkpoint)?;
             coverage::write(&transaction, &checkpoint.ledger)?;
+        }
+        for audit in &batch.audits {
+            decisions::add_audit(&transaction, audit)?;
         }
         transaction.commit()?;
         Ok(added)

@@ -72,6 +72,7 @@ fn replay(args: &DemoArgs, dir: &Path, metrics: &Arc<Metrics>) -> anyhow::Result
         store: Store::open(dir)?,
         context: WireContext::default(),
         metrics: metrics.clone(),
+        audits: Vec::new(),
         bell: watch::channel(0).0,
     };
     let mut source = FileSource::new(unpack(dir)?);

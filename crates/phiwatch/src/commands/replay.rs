@@ -136,6 +136,7 @@ impl Replay {
             severities: produced.alerts.iter().map(|alert| alert.severity as u8).collect(),
             gaps: produced.gaps,
             checkpoint: produced.checkpoint,
+            ..Batch::default()
         };
         if !batch.is_empty() {
             kept.store.commit(&batch)?;

@@ -61,7 +61,9 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let dir = &config.file.state.dir;
     let _lock = store::lock_directory(dir)?;
     let store = Store::open(dir)?;
-    store.audit(&decisions::loaded(args.config.as_deref())?)?;
+    let loaded = decisions::loaded(args.config.as_deref())?;
+    // A store that cannot be written just now delays no start: the next write brings it.
+    let audits = if store.audit_at_once(&loaded)? { Vec::new() } else { vec![loaded] };
     let checkpoint = store.checkpoint()?;
     let key = setup::token_key(&config, dir)?;
     let pipeline = setup::pipeline(&config, &key, checkpoint.as_ref())?;
@@ -87,7 +89,7 @@ pub(super) fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let is_first = checkpoint.as_ref().is_none_or(|checkpoint| !checkpoint.has_place());
     let resets = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.resets);
     let context = phiwatch_sink::wire::WireContext::default();
-    let output = Output { store, context, metrics: metrics.clone(), bell };
+    let output = Output { store, context, metrics: metrics.clone(), audits, bell };
     let connected =
         live::connect(&runtime, &config, checkpoint.as_ref(), args.once, &stopping).transpose();
     let Some(connected) = connected else { return Ok(ExitCode::SUCCESS) };
@@ -272,7 +274,7 @@ impl Follow {
             self.pipeline.feed(&batch);
             source.recycle(batch);
             if let Some(audit) = self.reloads.tell(&mut self.pipeline) {
-                self.output.store.audit(&audit)?;
+                self.output.audits.push(audit);
             }
             let wanted = self.pipeline.names_mut().take_wanted();
             if !wanted.is_empty() {

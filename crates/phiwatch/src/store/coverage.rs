@@ -1,6 +1,6 @@
 //! Coverage in the store: intervals, starts, gaps.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use phiwatch_binlog::BinlogPosition;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, named_params, params};
@@ -30,7 +30,7 @@ pub(crate) fn read(dir: &Path) -> Result<Recorded, StoreError> {
         return Err(StoreError::Absent { dir: dir.display().to_string() });
     }
     let mut db = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    db.busy_timeout(Duration::from_secs(10))?;
+    db.busy_timeout(super::BUSY)?;
     // One transaction: a checkpoint meanwhile must not move an interval between two looks.
     let db = db.transaction()?;
     let (found, known) = (version(&db)?, SCHEMA_VERSION);

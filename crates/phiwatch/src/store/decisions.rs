@@ -2,11 +2,13 @@
 //!
 //! The engine reads nothing of it: a replay says the same whatever is snoozed.
 
+use std::time::Duration;
+
 use phiwatch_sink::Outgoing;
 use rusqlite::{Connection, Row, TransactionBehavior, params};
 use serde::Serialize;
 
-use super::{Path, Store, StoreError, database, outgoing};
+use super::{BUSY, Path, Store, StoreError, database, outgoing};
 
 /// An alert `a` that a snooze holds back at `?2`.
 const SNOOZED: &str = "EXISTS (SELECT 1 FROM snooze s WHERE (s.uid = a.uid OR s.rule = a.rule) \
@@ -52,6 +54,18 @@ impl Store {
     /// Appends to the audit log.
     pub(crate) fn audit(&self, row: &Audit) -> Result<(), StoreError> {
         add_audit(&self.db, row)
+    }
+
+    /// Appends to the audit log without waiting for another process; false if it could not now.
+    pub(crate) fn audit_at_once(&self, row: &Audit) -> Result<bool, StoreError> {
+        self.db.busy_timeout(Duration::ZERO)?;
+        let added = add_audit(&self.db, row);
+        self.db.busy_timeout(BUSY)?;
+        match added {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_transient() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The audit log, oldest first.
@@ -211,7 +225,7 @@ impl Store {
     }
 }
 
-fn add_audit(db: &Connection, row: &Audit) -> Result<(), StoreError> {
+pub(super) fn add_audit(db: &Connection, row: &Audit) -> Result<(), StoreError> {
     db.execute(
         "INSERT INTO audit (time_ms, who, action, detail, reason, uid, rule, tenant) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
