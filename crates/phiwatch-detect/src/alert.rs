@@ -94,6 +94,21 @@ pub enum Severity {
     Critical = 5,
 }
 
+impl Severity {
+    /// The severity of a `severity_id`; None if it is not 1 to 5.
+    #[must_use]
+    pub fn from_id(id: u8) -> Option<Self> {
+        match id {
+            1 => Some(Self::Informational),
+            2 => Some(Self::Low),
+            3 => Some(Self::Medium),
+            4 => Some(Self::High),
+            5 => Some(Self::Critical),
+            _ => None,
+        }
+    }
+}
+
 /// OCSF confidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "OCSF's captions")]

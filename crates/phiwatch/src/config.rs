@@ -542,14 +542,8 @@ fn standard_offset(zone: &jiff::tz::TimeZone) -> i32 {
 }
 
 fn severity(number: u8) -> Result<Severity, ConfigError> {
-    Ok(match number {
-        1 => Severity::Informational,
-        2 => Severity::Low,
-        3 => Severity::Medium,
-        4 => Severity::High,
-        5 => Severity::Critical,
-        other => return Err(value("alerts.severity_min", other.to_string(), "1 to 5")),
-    })
+    let wrong = || value("alerts.severity_min", number.to_string(), "1 to 5");
+    Severity::from_id(number).ok_or_else(wrong)
 }
 
 /// Whether a rule id is one of the operator's own.

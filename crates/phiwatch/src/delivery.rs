@@ -198,20 +198,12 @@ mod tests {
     use crate::store::{
         Batch,
         decisions::{Audit, Snooze},
+        sample,
     };
 
     fn add(store: &mut Store, uid: &str, revision: u32) {
-        let alert = Outgoing {
-            seq: 0,
-            uid: uid.into(),
-            revision,
-            activity: 1,
-            tenant: "website-1".into(),
-            rule: "bulk-change".into(),
-            time_ms: 1,
-            value: format!("{uid}{revision}").into_bytes(),
-        };
-        let batch = Batch { alerts: vec![alert], severities: vec![3], ..Batch::default() };
+        let alerts = vec![sample(uid, revision)];
+        let batch = Batch { alerts, severities: vec![3], ..Batch::default() };
         store.commit(&batch).unwrap();
     }
 

@@ -436,22 +436,24 @@ fn write_checkpoint(db: &Connection, checkpoint: &Checkpoint) -> Result<(), Stor
     Ok(())
 }
 
+/// An alert for tests: open, of bulk-change.
+#[cfg(test)]
+pub(crate) fn sample(uid: &str, revision: u32) -> Outgoing {
+    Outgoing {
+        seq: 0,
+        uid: uid.into(),
+        revision,
+        activity: 1,
+        tenant: "website-1".into(),
+        rule: "bulk-change".into(),
+        time_ms: 1,
+        value: format!("{uid}{revision}").into_bytes(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn alert(uid: &str, revision: u32) -> Outgoing {
-        Outgoing {
-            seq: 0,
-            uid: uid.into(),
-            revision,
-            activity: 1,
-            tenant: "website-1".into(),
-            rule: "bulk-change".into(),
-            time_ms: 1,
-            value: b"{}".to_vec(),
-        }
-    }
 
     fn batch(alerts: Vec<Outgoing>) -> Batch {
         Batch { severities: vec![3; alerts.len()], alerts, ..Batch::default() }
@@ -460,15 +462,15 @@ mod tests {
     #[test]
     fn an_alert_that_is_produced_again_is_not_added() {
         let mut store = Store::in_memory().unwrap();
-        assert_eq!(store.commit(&batch(vec![alert("a", 0), alert("a", 1)])).unwrap(), 2);
-        assert_eq!(store.commit(&batch(vec![alert("a", 1), alert("b", 0)])).unwrap(), 1);
+        assert_eq!(store.commit(&batch(vec![sample("a", 0), sample("a", 1)])).unwrap(), 2);
+        assert_eq!(store.commit(&batch(vec![sample("a", 1), sample("b", 0)])).unwrap(), 1);
         assert_eq!(store.undelivered("k", 10).unwrap().len(), 3);
     }
 
     #[test]
     fn delivery_out_of_order_loses_and_doubles_nothing() {
         let mut store = Store::in_memory().unwrap();
-        store.commit(&batch((0..4).map(|n| alert("a", n)).collect())).unwrap();
+        store.commit(&batch((0..4).map(|n| sample("a", n)).collect())).unwrap();
         store.mark_in_flight("k", 4).unwrap();
         store.mark_delivered("k", &[1, 3]).unwrap();
         let left: Vec<i64> = store.undelivered("k", 10).unwrap().iter().map(|a| a.seq).collect();

@@ -35,7 +35,9 @@ pub(super) fn judge(summary: &Summary, now: EventTime, out: &mut Vec<Signal>) {
         };
         let lead = format!("{}: {rows} of {}{of}", sum.rule.title, sum.table);
         let key = Key { database: named(database), tenant: *tenant, what: id.to_string() };
-        let mut signal = Signal::exact(RuleId::Operator, key, severity(sum.rule.severity), lead);
+        // The catalogue takes 2 to 5 only, but a saved state is bytes from outside.
+        let severity = Severity::from_id(sum.rule.severity).unwrap_or(Severity::Critical);
+        let mut signal = Signal::exact(RuleId::Operator, key, severity, lead);
         signal.rows = sum.rows();
         signal.phi = sum.phi;
         let tables = EvidenceTables::from([(Arc::clone(&sum.table), sum.counts)]);
@@ -43,15 +45,5 @@ pub(super) fn judge(summary: &Summary, now: EventTime, out: &mut Vec<Signal>) {
         signal.own = Some(sum.persons.clone());
         signal.operator = Some(Arc::clone(&sum.rule));
         out.push(signal);
-    }
-}
-
-fn severity(number: u8) -> Severity {
-    match number {
-        0..=1 => Severity::Informational,
-        2 => Severity::Low,
-        3 => Severity::Medium,
-        4 => Severity::High,
-        _ => Severity::Critical,
     }
 }

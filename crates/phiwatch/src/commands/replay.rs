@@ -18,7 +18,7 @@ use crate::{
     pipeline::{Pipeline, Produced},
     progress::Progress,
     setup,
-    store::{self, Batch, Checkpoint, DirectoryLock, Store},
+    store::{self, Checkpoint, DirectoryLock, Store},
 };
 
 /// Time between checkpoints of a replay with `--state`.
@@ -127,17 +127,7 @@ impl Replay {
             self.out.flush()?;
         }
         let Some(kept) = &mut self.kept else { return Ok(()) };
-        let batch = Batch {
-            alerts: produced
-                .alerts
-                .iter()
-                .map(|alert| output::outgoing(alert, &self.context))
-                .collect(),
-            severities: produced.alerts.iter().map(|alert| alert.severity as u8).collect(),
-            gaps: produced.gaps,
-            checkpoint: produced.checkpoint,
-            ..Batch::default()
-        };
+        let batch = output::batch(&produced, &self.context);
         if !batch.is_empty() {
             kept.store.commit(&batch)?;
         }

@@ -249,21 +249,8 @@ mod tests {
 
     use super::{super::*, *};
 
-    fn alert(uid: &str, revision: u32) -> Outgoing {
-        Outgoing {
-            seq: 0,
-            uid: uid.into(),
-            revision,
-            activity: 1,
-            tenant: "website-1".into(),
-            rule: "bulk-change".into(),
-            time_ms: 1,
-            value: b"{}".to_vec(),
-        }
-    }
-
     fn add(store: &mut Store, uid: &str, revision: u32, severity: u8) {
-        let alerts = vec![alert(uid, revision)];
+        let alerts = vec![sample(uid, revision)];
         store.commit(&Batch { alerts, severities: vec![severity], ..Batch::default() }).unwrap();
     }
 
